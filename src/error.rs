@@ -1,0 +1,81 @@
+//! Errors by their consequence.
+//!
+//! A [`StartError`] ends the program before it serves: one line on stderr, exit code 1. Everything later
+//! costs one connection at most and is reported where it happens (`bridge::exceptions` maps what a handler
+//! raises to statuses and close codes).
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the server could not start. The text says what, where and what to do; the exit code is 1.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A directory that an option names is not there or cannot be read.
+    #[error("{option} {}: {source}; name a directory that exists and can be read", path.display())]
+    Directory {
+        /// The option, as typed (`--document-root`).
+        option: &'static str,
+        /// The directory it names.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The scan directory does not lie under the handler root (pywebsocket refuses this, too).
+    #[error("--scan-dir {}: must be a directory under --websock-handlers {}", scan.display(), root.display())]
+    ScanOutsideRoot {
+        /// The scan directory.
+        scan: PathBuf,
+        /// The handler root.
+        root: PathBuf,
+    },
+    /// A file that an option names cannot be opened.
+    #[error("{option} {}: {source}; check the path and its permissions", path.display())]
+    File {
+        /// The option, as typed (`--log-file`).
+        option: &'static str,
+        /// The file it names.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The host's name has no address.
+    #[error("--server-host {host}: {source}; name a host that resolves, or an address of this machine")]
+    Resolve {
+        /// The host as typed.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// No address could be listened on.
+    #[error("cannot listen on {address}: {source}; {hint}")]
+    Listen {
+        /// The address, port included.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The ready file or descriptor could not be written.
+    #[error("{option}: {source}; check that it can be written")]
+    Ready {
+        /// The option and its value.
+        option: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file watcher could not be started.
+    #[error("cannot watch {} for changes: {reason}; start with --no-reload to serve without hot reload", path.display())]
+    Watch {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// Python could not be started.
+    #[error("cannot start Python: {0}")]
+    Python(String),
+    /// The runtime could not be started.
+    #[error("cannot start the server's threads: {0}; check the limit on processes (ulimit -u)")]
+    Runtime(io::Error),
+}

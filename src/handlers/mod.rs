@@ -1,0 +1,75 @@
+//! Handlers as the server sees them: which file serves which resource, and who runs it.
+//!
+//! No pyo3 here. `bridge` implements [`HandlerHost`] (run a connection) and [`Loader`] (make a suite from a
+//! file); `server` calls the first, [`registry`] the second.
+
+pub mod map_file;
+pub mod registry;
+pub mod resource;
+pub mod watcher;
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::http::head::RequestHead;
+
+/// Finds the handler of a resource. One per server.
+pub trait HandlerHost: Send + Sync + 'static {
+    /// The handler of `resource` (a request target, its query included), resolved once for a connection:
+    /// what is loaded later does not change the value that is returned here. `Ok(None)`: no handler, the
+    /// request is for a file.
+    ///
+    /// pywebsocket: a fragment on a handler's resource is an error, answered with 400.
+    fn resolve(&self, resource: &str) -> Result<Option<Box<dyn ReadyHandler>>, FragmentError>;
+}
+
+/// A handler that waits for its connection.
+pub trait ReadyHandler: Send {
+    /// Takes the connection over, on a thread of its own, and returns at once. The socket is closed by the
+    /// time the handler is done. An error: no thread could be had; the connection is dropped.
+    fn start(self: Box<Self>, connection: HandlerConnection) -> io::Result<()>;
+}
+
+/// A connection at the moment when it leaves the async world.
+#[derive(Debug)]
+pub struct HandlerConnection {
+    /// The socket, in blocking mode, without Nagle's delay (`TCP_NODELAY`).
+    pub socket: TcpStream,
+    /// What was read behind the request head.
+    pub unread: Bytes,
+    /// The request head, its target reduced to a resource (`ws://host/a` → `/a`).
+    pub head: RequestHead,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The server's name and port as configured (pywebsocket: `connection.local_addr`).
+    pub local: (String, u16),
+    /// Whether the client came over TLS.
+    pub is_https: bool,
+}
+
+/// A request for a handler's resource had a fragment (RFC 6455 section 3: it must not).
+#[derive(Debug, thiserror::Error)]
+#[error("Fragment identifiers MUST NOT be used on WebSocket URIs")]
+pub struct FragmentError;
+
+/// Makes a suite (the three functions of a handler file) from a file.
+pub trait Loader: Send + Sync + 'static {
+    /// What a loaded file gives.
+    type Suite: Send + Sync + 'static;
+
+    /// Runs the file `path`. May block for as long as the file's imports do.
+    fn load(&self, path: &Path) -> Result<Self::Suite, LoadError>;
+}
+
+/// Why a handler file gave no suite. Never fatal: the resource keeps its last good version or stays away.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct LoadError {
+    /// What went wrong and what to do, in one line, without the path.
+    pub message: String,
+    /// Python's traceback, with the real file name and line, when code of the file ran.
+    pub traceback: Option<String>,
+}

@@ -1,0 +1,1 @@
+//! The error responses of the reference, whose bytes tests compare.

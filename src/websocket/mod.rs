@@ -1,0 +1,11 @@
+//! RFC 6455 and RFC 7692 as pure functions and small state machines: bytes in, values out.
+//!
+//! Must not import tokio or pyo3.
+
+pub mod close;
+pub mod deflate;
+pub mod frame;
+pub mod handshake;
+pub mod header;
+pub mod mask;
+pub mod message;
