@@ -1,5 +1,8 @@
 //! HTTP/1.1 beside the WebSocket: request heads, error pages, files.
+//!
+//! Must not import `bridge` or `server`.
 
 pub mod error_page;
 pub mod files;
 pub mod head;
+pub mod target;
