@@ -1,10 +1,18 @@
 //! What the server was asked to do, as plain data.
 //!
-//! `cli` fills it in, everything else only reads it. Each field says its default and why.
-//! Must not import anything of the crate.
+//! `cli` fills it in, everything else only reads it. Each field says its default and why;
+//! [`Default`] gives them to programs that start a server in their own process. Must not import anything of
+//! the crate.
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// TCP port, pywebsocket's default.
+pub const DEFAULT_PORT: u16 = 80;
+/// Connections that the kernel holds until they are accepted, pywebsocket's default.
+pub const DEFAULT_BACKLOG: i32 = 128;
+/// Largest message, in bytes.
+pub const DEFAULT_MAX_MESSAGE_SIZE: u64 = 256 * 1024 * 1024;
 
 /// Everything that one server process needs to know.
 #[derive(Debug, Clone)]
@@ -12,8 +20,10 @@ pub struct Config {
     /// Where to listen.
     pub listen: ListenConfig,
     /// Root of the files that are served over HTTP. Default: the working directory (pywebsocket: `-d`).
-    /// The command line changes the working directory to it before anything else is resolved, so
-    /// relative paths in the other fields count from here, as in pywebsocket.
+    ///
+    /// pywebsocket changes the working directory to it first, so that relative paths of handlers, map file
+    /// and log file count from here. The command line has made all of these absolute by that rule, and
+    /// changes the directory too ([`crate::cli::enter_document_root`]), for handlers that open files.
     pub document_root: PathBuf,
     /// Where handlers come from.
     pub handlers: HandlersConfig,
@@ -31,6 +41,21 @@ pub struct Config {
     pub max_message_size: u64,
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: ListenConfig::default(),
+            document_root: PathBuf::from("."),
+            handlers: HandlersConfig::default(),
+            log: LogConfig::default(),
+            ready: ReadyConfig::default(),
+            grace: Duration::from_secs(5),
+            head_timeout: Duration::from_secs(30),
+            max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
+        }
+    }
+}
+
 /// Where to listen.
 #[derive(Debug, Clone)]
 pub struct ListenConfig {
@@ -41,6 +66,12 @@ pub struct ListenConfig {
     pub port: u16,
     /// Length of the kernel's queue of connections not yet accepted. Default 128, as pywebsocket (`-q`).
     pub backlog: i32,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self { host: None, port: DEFAULT_PORT, backlog: DEFAULT_BACKLOG }
+    }
 }
 
 /// Where handlers come from and how they are read.
@@ -62,8 +93,22 @@ pub struct HandlersConfig {
     pub reload_delay: Duration,
 }
 
+impl Default for HandlersConfig {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("."),
+            scan: PathBuf::from("."),
+            allow_outside_root: false,
+            map_file: None,
+            encoding: None,
+            reload: true,
+            reload_delay: Duration::from_millis(5),
+        }
+    }
+}
+
 /// What is logged, and where to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LogConfig {
     /// Least severe level that is written. Default `warn`, as pywebsocket.
     pub level: LogLevel,
@@ -72,7 +117,7 @@ pub struct LogConfig {
 }
 
 /// pywebsocket's log levels, by their names on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Each step of each frame.
     Fine,
@@ -81,6 +126,7 @@ pub enum LogLevel {
     /// Each request.
     Info,
     /// What is odd but harmless.
+    #[default]
     Warning,
     /// What went wrong.
     Error,
@@ -88,10 +134,43 @@ pub enum LogLevel {
     Critical,
 }
 
+impl LogLevel {
+    /// The names that the command line takes, pywebsocket's, least severe first.
+    pub const NAMES: [&str; 7] = ["fine", "debug", "info", "warning", "warn", "error", "critical"];
+
+    /// The level of one of [`Self::NAMES`]; `None` for any other text.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "fine" => Self::Fine,
+            "debug" => Self::Debug,
+            "info" => Self::Info,
+            "warning" | "warn" => Self::Warning,
+            "error" => Self::Error,
+            "critical" => Self::Critical,
+            _ => return None,
+        })
+    }
+
+    /// The name in log lines: that of Python's `logging`, and pywebsocket's own `FINE`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Fine => "FINE",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+            Self::Critical => "CRITICAL",
+        }
+    }
+}
+
 /// How programs learn that the listeners are up.
 #[derive(Debug, Clone, Default)]
 pub struct ReadyConfig {
-    /// File that gets the ready line, written whole and then renamed into place. Default none.
+    /// File that gets the ready line, written whole and then renamed into place. Default none. Relative to
+    /// the directory that the program was started in, not to the document root.
     pub file: Option<PathBuf>,
     /// Open file descriptor that gets the ready line and is closed then. Default none.
     pub fd: Option<i32>,

@@ -1,1 +1,170 @@
-//! Command line.
+//! The command line, in two levels: what was typed ([`Options`], one struct per help heading) and what it
+//! means ([`Config`]).
+//!
+//! A new option is one field in `options`, one line in [`Options::resolve`] and one row in `tests`. Must not import anything but `config` and `error`; nothing here needs Python.
+
+mod options;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf, absolute};
+
+use clap::{Args, Command, FromArgMatches};
+
+use crate::config::{Config, HandlersConfig, ListenConfig, LogConfig, ReadyConfig};
+use crate::error::StartError;
+
+pub use options::Options;
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
+pub enum Invocation {
+    /// Serve.
+    Serve(Options),
+    /// Print the versions of wshost and of the Python that it would run with.
+    Version {
+        /// `--python`: the interpreter or virtual environment to start.
+        python: Option<PathBuf>,
+    },
+}
+
+impl Invocation {
+    /// `--python`: the interpreter or virtual environment to start Python as; relative to the directory that
+    /// the program was started in. `None`: the active environment's, else the one of the build.
+    #[must_use]
+    pub fn python(&self) -> Option<&Path> {
+        match self {
+            Self::Serve(options) => options.server.python.as_deref(),
+            Self::Version { python } => python.as_deref(),
+        }
+    }
+}
+
+/// Reads a command line; `args[0]` is the program's name, as `std::env::args_os` gives it.
+///
+/// The error is also how `--help` comes back: `print` it, and exit with its `exit_code` (0 for help, 2 for
+/// wrong usage).
+pub fn parse(args: Vec<OsString>) -> Result<Invocation, clap::Error> {
+    let mut command = command();
+    let mut matches = command.try_get_matches_from_mut(args)?;
+    let options = Options::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
+    Ok(if options.server.version {
+        Invocation::Version { python: options.server.python }
+    } else {
+        Invocation::Serve(options)
+    })
+}
+
+/// The clap command.
+fn command() -> Command {
+    // The text about the program comes last: the comments on the option structs would take its place.
+    Options::augment_args(Command::new("wshost"))
+        .about("Serves pywebsocket handlers (*_wsh.py) and reloads them when they change.")
+        // pywebsocket: argparse takes the last of a repeated option and any unambiguous beginning of a name.
+        .args_override_self(true)
+        .infer_long_args(true)
+}
+
+/// Makes the document root the working directory, as pywebsocket does before anything else, so that relative
+/// paths in handlers count from there. Call it once, before the server and the log start; not part of
+/// [`Options::resolve`] because it changes the whole process.
+pub fn enter_document_root(config: &Config) -> Result<(), StartError> {
+    env::set_current_dir(&config.document_root).map_err(|source| StartError::Directory {
+        option: "--document-root",
+        path: config.document_root.clone(),
+        source,
+    })
+}
+
+impl Options {
+    /// What the options mean: defaults filled in, paths absolute, directories checked. Changes nothing.
+    pub fn resolve(self) -> Result<Config, StartError> {
+        let document_root = directory("--document-root", &self.files.document_root)?;
+        let log = LogConfig {
+            level: self.log.log_level,
+            file: given(self.log.log_file).map(|path| below(&document_root, &path)),
+        };
+        let root = directory("--websock-handlers", &document_root.join(&self.handlers.websock_handlers))?;
+        let scan = match given(self.handlers.scan_dir) {
+            Some(path) => scan_directory(&root, &document_root.join(path))?,
+            None => root.clone(),
+        };
+        let map_file = match given(self.handlers.websock_handlers_map_file) {
+            Some(path) => Some(readable_file("--websock-handlers-map-file", below(&document_root, &path))?),
+            None => None,
+        };
+        Ok(Config {
+            listen: ListenConfig {
+                host: Some(self.listen.server_host).filter(|host| !host.is_empty()),
+                port: self.listen.port,
+                backlog: self.listen.queue,
+            },
+            document_root,
+            handlers: HandlersConfig {
+                root,
+                scan,
+                allow_outside_root: self.handlers.allow_handlers_outside_root_dir,
+                map_file,
+                encoding: self.handlers.handler_encoding.filter(|name| !name.is_empty()),
+                reload: !self.server.no_reload,
+                reload_delay: self.server.reload_delay,
+            },
+            log,
+            ready: ReadyConfig { file: self.server.ready_file, fd: self.server.ready_fd },
+            grace: self.server.grace,
+            head_timeout: self.server.head_timeout,
+            max_message_size: self.server.max_message_size,
+        })
+    }
+}
+
+/// pywebsocket: an option with an empty value is as good as none.
+fn given(path: Option<PathBuf>) -> Option<PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
+/// `path` made absolute; a relative one counts from `base`, which is absolute. Symbolic links stay.
+fn below(base: &Path, path: &Path) -> PathBuf {
+    let joined = base.join(path);
+    absolute(&joined).unwrap_or(joined)
+}
+
+/// The absolute path of a directory that can be read.
+fn directory(option: &'static str, path: &Path) -> Result<PathBuf, StartError> {
+    let error = |source| StartError::Directory { option, path: path.to_owned(), source };
+    fs::read_dir(path).map_err(error)?;
+    absolute(path).map_err(error)
+}
+
+/// The absolute path of the scan directory, which must lie under the handler root or be the root itself.
+///
+/// pywebsocket compares the canonical paths as text and so takes `/a/bc` to lie under `/a/b`; here they are
+/// compared by component.
+fn scan_directory(root: &Path, scan: &Path) -> Result<PathBuf, StartError> {
+    let scan = directory("--scan-dir", scan)?;
+    let canonical = |option, path: &Path| {
+        path.canonicalize().map_err(|source| StartError::Directory { option, path: path.to_owned(), source })
+    };
+    if canonical("--scan-dir", &scan)?.starts_with(canonical("--websock-handlers", root)?) {
+        Ok(scan)
+    } else {
+        Err(StartError::ScanOutsideRoot { scan, root: root.to_owned() })
+    }
+}
+
+/// `path` if it is a file that can be opened for reading.
+fn readable_file(option: &'static str, path: PathBuf) -> Result<PathBuf, StartError> {
+    let opened = fs::File::open(&path).and_then(|file| {
+        if file.metadata()?.is_dir() { Err(io::Error::from(io::ErrorKind::IsADirectory)) } else { Ok(()) }
+    });
+    match opened {
+        Ok(()) => Ok(path),
+        Err(source) => Err(StartError::File { option, path, source }),
+    }
+}

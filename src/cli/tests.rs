@@ -1,0 +1,302 @@
+//! One row per option and spelling, what a wrong value says, and what options mean.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+
+use super::{Invocation, Options, command, parse};
+use crate::config::{Config, LogLevel};
+use crate::error::StartError;
+
+fn args(typed: &[&str]) -> Vec<OsString> {
+    std::iter::once("wshost").chain(typed.iter().copied()).map(OsString::from).collect()
+}
+
+fn options(typed: &[&str]) -> Options {
+    match parse(args(typed)) {
+        Ok(Invocation::Serve(options)) => options,
+        other => panic!("{typed:?}: {other:?}"),
+    }
+}
+
+fn refused(typed: &[&str]) -> clap::Error {
+    match parse(args(typed)) {
+        Err(error) => error,
+        other => panic!("{typed:?} was taken: {other:?}"),
+    }
+}
+
+/// What one option is checked by.
+type Check = fn(&Options) -> bool;
+
+#[test]
+fn takes_every_option_in_every_spelling() {
+    let host: Check = |o| o.listen.server_host == "localhost";
+    let port: Check = |o| o.listen.port == 9998;
+    let queue: Check = |o| o.listen.queue == 7;
+    let handlers: Check = |o| o.handlers.websock_handlers == Path::new("h");
+    let scan: Check = |o| o.handlers.scan_dir.as_deref() == Some(Path::new("h/s"));
+    let map: Check = |o| o.handlers.websock_handlers_map_file.as_deref() == Some(Path::new("map.txt"));
+    let outside: Check = |o| o.handlers.allow_handlers_outside_root_dir;
+    let encoding: Check = |o| o.handlers.handler_encoding.as_deref() == Some("utf-8");
+    let root: Check = |o| o.files.document_root == Path::new("docs");
+    let log_file: Check = |o| o.log.log_file.as_deref() == Some(Path::new("ws.log"));
+    let debug: Check = |o| o.log.log_level == LogLevel::Debug;
+    let ready_file: Check = |o| o.server.ready_file.as_deref() == Some(Path::new("ready"));
+    let delay: Check = |o| o.server.reload_delay == Duration::from_millis(20);
+    let head: Check = |o| o.server.head_timeout == Duration::from_millis(1500);
+    let size: Check = |o| o.server.max_message_size == 1024;
+    let table: &[(&[&str], Check)] = &[
+        (&["-H", "localhost"], host),
+        (&["--server-host", "localhost"], host),
+        (&["--server_host=localhost"], host),
+        (&["--serv", "localhost"], host),
+        (&["-p", "9998"], port),
+        (&["-p9998"], port),
+        (&["-p=9998"], port),
+        (&["--port", "9998"], port),
+        (&["--port=9998"], port),
+        (&["--po", "9998"], port),
+        (&["-p", " 9998 "], port),
+        (&["-p", "1", "--port", "9998"], port),
+        (&["-q", "7"], queue),
+        (&["--queue=7"], queue),
+        (&["-q", "-1"], |o| o.listen.queue == 0),
+        (&["-w", "h"], handlers),
+        (&["--websock-handlers", "h"], handlers),
+        (&["--websock_handlers=h"], handlers),
+        (&["-s", "h/s"], scan),
+        (&["--scan-dir", "h/s"], scan),
+        (&["--scan_dir=h/s"], scan),
+        (&["--scan", "h/s"], scan),
+        (&["-m", "map.txt"], map),
+        (&["--websock-handlers-map-file", "map.txt"], map),
+        (&["--websock_handlers_map_file=map.txt"], map),
+        (&["--websock-handlers-m=map.txt"], map),
+        (&["--websock_handlers_m=map.txt"], map),
+        (&["--allow-handlers-outside-root-dir"], outside),
+        (&["--allow_handlers_outside_root_dir"], outside),
+        (&["--allow"], outside),
+        (&["--handler-encoding", "utf-8"], encoding),
+        (&["--handler_encoding=utf-8"], encoding),
+        (&["-d", "docs"], root),
+        (&["-ddocs"], root),
+        (&["--document-root", "docs"], root),
+        (&["--document_root=docs"], root),
+        (&["-l", "ws.log"], log_file),
+        (&["--log-file", "ws.log"], log_file),
+        (&["--log_file=ws.log"], log_file),
+        (&["--log-level", "debug"], debug),
+        (&["--log_level=debug"], debug),
+        (&["--log-l", "debug"], debug),
+        (&["--no-reload"], |o| o.server.no_reload),
+        (&["--no_reload"], |o| o.server.no_reload),
+        (&["--reload-delay", "20"], delay),
+        (&["--reload_delay=20"], delay),
+        (&["--ready-file", "ready"], ready_file),
+        (&["--ready_file=ready"], ready_file),
+        (&["--ready-fd", "3"], |o| o.server.ready_fd == Some(3)),
+        (&["--ready_fd=3"], |o| o.server.ready_fd == Some(3)),
+        (&["--grace", "0"], |o| o.server.grace == Duration::ZERO),
+        (&["--head-timeout", "1.5"], head),
+        (&["--head_timeout=1.5"], head),
+        (&["--max-message-size", "1024"], size),
+        (&["--max_message_size=1024"], size),
+        (&["--python", "venv"], |o| o.server.python.as_deref() == Some(Path::new("venv"))),
+    ];
+    for (typed, holds) in table {
+        assert!(holds(&options(typed)), "{typed:?}");
+        assert!(!holds(&options(&[])), "{typed:?} tells nothing: it is the default");
+    }
+    let tested: Vec<&str> = table.iter().flat_map(|(typed, _)| typed.iter().copied()).collect();
+    for arg in command().get_arguments().filter_map(clap::Arg::get_long).filter(|long| *long != "version") {
+        for spelling in [format!("--{arg}"), format!("--{}", arg.replace('-', "_"))] {
+            assert!(
+                tested.iter().any(|typed| typed.split('=').next() == Some(&spelling)),
+                "no row for {spelling}"
+            );
+        }
+    }
+}
+
+#[test]
+fn log_levels_have_pywebsockets_names() {
+    let table = [
+        ("fine", LogLevel::Fine),
+        ("debug", LogLevel::Debug),
+        ("info", LogLevel::Info),
+        ("warning", LogLevel::Warning),
+        ("warn", LogLevel::Warning),
+        ("error", LogLevel::Error),
+        ("critical", LogLevel::Critical),
+    ];
+    assert_eq!(table.map(|(name, _)| name), LogLevel::NAMES);
+    for (name, level) in table {
+        assert_eq!(options(&["--log-level", name]).log.log_level, level);
+    }
+}
+
+#[test]
+fn refuses_wrong_usage_with_2_and_says_what_to_type() {
+    let table: &[(&[&str], &str)] = &[
+        (&["--document-rot", "x"], "--document-root"),
+        (&["--log", "x"], "--log-"),
+        (&["-p", "99999"], "0 to 65535"),
+        (&["-p", "-1"], "0 to 65535"),
+        (&["-p", "http"], "0 to 65535"),
+        (&["-p"], "--port"),
+        (&["-q", "many"], "128"),
+        (&["--log-level", "verbose"], "fine"),
+        (&["--log-level", "WARN"], "warn"),
+        (&["--reload-delay", "soon"], "milliseconds"),
+        (&["--grace", "-1"], "unexpected argument"),
+        (&["--grace=-1"], "seconds"),
+        (&["--head-timeout", "0"], "more than 0"),
+        (&["--max-message-size", "0"], "1.."),
+        (&["--ready-fd=-1"], "0.."),
+        (&["handlers"], "unexpected argument 'handlers'"),
+        (&["-V"], "-V"),
+    ];
+    for (typed, says) in table {
+        let error = refused(typed);
+        assert_eq!(error.exit_code(), 2, "{typed:?}");
+        assert!(error.to_string().contains(says), "{typed:?} says\n{error}");
+    }
+}
+
+#[test]
+fn help_names_every_option_and_default() {
+    let help = refused(&["--help"]);
+    assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+    let help = help.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.starts_with("Serves pywebsocket handlers"), "{help}");
+    for part in [
+        "Listening:",
+        "Handlers (relative",
+        "Files:",
+        "Log:",
+        "wshost options:",
+        "-H, --server-host",
+        "[default: 80]",
+        "[default: 128]",
+        "[default: warn]",
+        "[default: 5]",
+        "[default: 30]",
+        "[default: 268435456]",
+        "[default: stderr]",
+    ] {
+        assert!(help.contains(part), "no {part:?} in\n{help}");
+    }
+}
+
+#[test]
+fn version_wins_and_keeps_the_interpreter() {
+    let invocation = parse(args(&["-p", "1", "--version", "--python", "venv"])).unwrap();
+    assert!(matches!(invocation, Invocation::Version { .. }));
+    assert_eq!(invocation.python(), Some(Path::new("venv")));
+    assert_eq!(parse(args(&["--python", "venv"])).unwrap().python(), Some(Path::new("venv")));
+}
+
+/// A document root with `handlers/sub`, `other` and `map.txt`.
+fn tree() -> tempfile::TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir_all(tree.path().join("handlers/sub")).unwrap();
+    fs::create_dir(tree.path().join("other")).unwrap();
+    fs::write(tree.path().join("map.txt"), "").unwrap();
+    tree
+}
+
+fn resolved(root: &Path, typed: &[&str]) -> Result<Config, StartError> {
+    let mut options = options(typed);
+    options.files.document_root = root.to_owned();
+    options.resolve()
+}
+
+#[test]
+fn no_option_means_pywebsockets_defaults() {
+    let here = std::env::current_dir().unwrap();
+    let config = options(&[]).resolve().unwrap();
+    assert_eq!((config.listen.host, config.listen.port, config.listen.backlog), (None, 80, 128));
+    assert_eq!(config.document_root, here);
+    assert_eq!((config.handlers.root, config.handlers.scan), (here.clone(), here));
+    assert!(!config.handlers.allow_outside_root && config.handlers.reload);
+    assert_eq!((config.handlers.map_file, config.handlers.encoding), (None, None));
+    assert_eq!((config.log.level, config.log.file), (LogLevel::Warning, None));
+    assert_eq!(config.handlers.reload_delay, Config::default().handlers.reload_delay);
+    assert_eq!(config.grace, Config::default().grace);
+    assert_eq!(config.head_timeout, Config::default().head_timeout);
+    assert_eq!(config.max_message_size, Config::default().max_message_size);
+}
+
+#[test]
+fn relative_paths_count_from_the_document_root() {
+    let tree = tree();
+    let root = tree.path();
+    let typed = ["-w", "handlers", "-s", "handlers/sub", "-m", "map.txt", "-l", "ws.log"];
+    let config = resolved(root, &typed).unwrap();
+    assert_eq!(config.document_root, root);
+    assert_eq!(config.handlers.root, root.join("handlers"));
+    assert_eq!(config.handlers.scan, root.join("handlers/sub"));
+    assert_eq!(config.handlers.map_file, Some(root.join("map.txt")));
+    assert_eq!(config.log.file, Some(root.join("ws.log")));
+    let config = resolved(root, &["-w", "handlers", "--ready-file", "ready"]).unwrap();
+    assert_eq!(config.handlers.scan, root.join("handlers"));
+    assert_eq!(config.ready.file, Some(PathBuf::from("ready")));
+}
+
+#[test]
+fn an_empty_value_is_none() {
+    let tree = tree();
+    let typed = ["-H", "", "-w", "", "-s", "", "-m", "", "-l", "", "--handler-encoding", ""];
+    let config = resolved(tree.path(), &typed).unwrap();
+    assert_eq!((config.listen.host, config.log.file, config.handlers.encoding), (None, None, None));
+    assert_eq!((config.handlers.scan, config.handlers.map_file), (tree.path().to_owned(), None));
+    assert_eq!(config.handlers.root, tree.path());
+}
+
+#[test]
+fn a_path_that_is_wrong_is_one_line_with_the_option_and_the_path() {
+    let tree = tree();
+    let gone = tree.path().join("gone");
+    let table: &[(&Path, &[&str], &[&str])] = &[
+        (&gone, &[], &["--document-root", "gone", "No such file"]),
+        (tree.path(), &["-w", "gone"], &["--websock-handlers", "gone", "No such file"]),
+        (tree.path(), &["-w", "map.txt"], &["--websock-handlers", "map.txt", "Not a directory"]),
+        (tree.path(), &["-s", "gone"], &["--scan-dir", "gone"]),
+        (tree.path(), &["-w", "handlers", "-s", "other"], &["--scan-dir", "other", "handlers", "under"]),
+        (tree.path(), &["-m", "gone"], &["--websock-handlers-map-file", "gone", "check the path"]),
+        (tree.path(), &["-m", "other"], &["--websock-handlers-map-file", "other", "is a directory"]),
+    ];
+    for (root, typed, parts) in table {
+        let error = resolved(root, typed).unwrap_err().to_string();
+        assert!(!error.contains('\n'), "{error}");
+        for part in *parts {
+            assert!(error.contains(part), "{typed:?}: no {part:?} in {error}");
+        }
+    }
+}
+
+#[test]
+fn a_scan_directory_beside_the_root_with_a_longer_name_is_outside() {
+    let tree = tree();
+    fs::create_dir(tree.path().join("handlers-more")).unwrap();
+    let error = resolved(tree.path(), &["-w", "handlers", "-s", "handlers-more"]).unwrap_err();
+    assert!(matches!(error, StartError::ScanOutsideRoot { .. }), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_linked_scan_directory_counts_by_where_it_leads() {
+    let tree = tree();
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(tree.path().join(to), tree.path().join(name)).unwrap();
+    };
+    link("handlers/sub", "into");
+    link("other", "handlers/out");
+    let config = resolved(tree.path(), &["-w", "handlers", "-s", "into"]).unwrap();
+    assert_eq!(config.handlers.scan, tree.path().join("into"));
+    assert!(resolved(tree.path(), &["-w", "handlers", "-s", "handlers/out"]).is_err());
+}
