@@ -5,7 +5,9 @@
 
 pub mod map_file;
 pub mod registry;
+pub mod reload;
 pub mod resource;
+pub mod snapshot;
 pub mod watcher;
 
 use std::io;

@@ -1,1 +1,260 @@
-//! resource
+//! Which file serves which resource, and which files count: the rules of pywebsocket's `dispatch.py`.
+//!
+//! Knows paths and file metadata, runs nothing. Must not import pyo3, tokio or the rest of the crate beyond
+//! the configuration and the errors.
+
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+use crate::config::HandlersConfig;
+use crate::error::StartError;
+
+/// What the name of a handler file ends with.
+pub const SUFFIX: &str = "_wsh.py";
+
+/// More links in a row than this are a loop (Linux gives up after 40, too).
+const MAX_LINKS: usize = 40;
+
+/// Whether a file of this name is looked at. pywebsocket: case does not matter here, though only the exact
+/// [`SUFFIX`] makes a resource; such a file is run and serves nothing.
+///
+/// Not looked at, against pywebsocket: `.#name_wsh.py`, which Emacs makes as a dangling link while a file has
+/// unsaved changes. No request could name it, since `#` begins a fragment.
+#[must_use]
+pub fn is_handler_name(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    let Some(start) = name.len().checked_sub(SUFFIX.len()) else { return false };
+    name[start..].eq_ignore_ascii_case(SUFFIX.as_bytes()) && !name.starts_with(b".#")
+}
+
+/// The key under which a request target is looked up, and whether the target has a fragment that counts.
+///
+/// pywebsocket: the fragment goes first, then the query; an empty fragment (`/echo#`) is none.
+#[must_use]
+pub fn lookup_key(resource: &str) -> (&str, bool) {
+    let (resource, fragment) = resource.split_once('#').unwrap_or((resource, ""));
+    let path = resource.split_once('?').map_or(resource, |(path, _)| path);
+    (path, !fragment.is_empty())
+}
+
+/// What tells without reading it that a file is not the one seen before. Times are nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: i128,
+    /// Of the inode: moves also when the modification time is set back (`cp -p`, `rsync -t`).
+    changed: i128,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// When the file was last touched, in nanoseconds since 1970.
+    pub(super) fn touched(&self) -> i128 {
+        self.modified.max(self.changed)
+    }
+}
+
+/// A file that may hold a handler.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// Where it was found, under the canonical scan directory.
+    pub(super) path: PathBuf,
+    /// What it serves; `None` when its name makes no resource.
+    pub(super) resource: Option<String>,
+    /// If it is a symbolic link: every path that it leads to, one link after the other.
+    pub(super) links: Vec<PathBuf>,
+    /// What stands behind the path.
+    pub(super) content: Content,
+}
+
+/// What stands behind a candidate's path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A regular file.
+    File(Stamp),
+    /// Something that the system does not let us look at, and why.
+    Unreadable(String),
+    /// Nothing that could ever be run, and why.
+    Nothing(String),
+}
+
+/// The directories that handlers come from, in canonical form.
+#[derive(Debug, Clone)]
+pub struct HandlerTree {
+    /// Resources are counted from here.
+    root: PathBuf,
+    /// Files are looked for from here; `root` or below it.
+    scan: PathBuf,
+    /// Whether links to files outside `root` count.
+    allow_outside_root: bool,
+}
+
+impl HandlerTree {
+    /// Resolves and checks the directories that `config` names.
+    ///
+    /// pywebsocket compares the two as strings, so that it takes `/srv/ab` for a directory under `/srv/a`, and
+    /// serves nothing when a directory is missing; both are errors here.
+    pub fn open(config: &HandlersConfig) -> Result<Self, StartError> {
+        let root = directory("--websock-handlers", &config.root)?;
+        let scan =
+            if config.scan == config.root { root.clone() } else { directory("--scan-dir", &config.scan)? };
+        if !scan.starts_with(&root) {
+            return Err(StartError::ScanOutsideRoot { scan, root });
+        }
+        let option = if scan == root { "--websock-handlers" } else { "--scan-dir" };
+        fs::read_dir(&scan).map_err(|source| StartError::Directory { option, path: scan.clone(), source })?;
+        Ok(Self { root, scan, allow_outside_root: config.allow_outside_root })
+    }
+
+    /// The directory that files are looked for in, in canonical form.
+    #[must_use]
+    pub fn scan_dir(&self) -> &Path {
+        &self.scan
+    }
+
+    /// Every candidate, the files of a directory before its subdirectories, by name; and the directories that
+    /// could not be read, with the reason.
+    ///
+    /// pywebsocket: links to files count, links to directories are not followed.
+    pub(super) fn scan(&self) -> (Vec<Candidate>, Vec<(PathBuf, String)>) {
+        let files_first = |a: &DirEntry, b: &DirEntry| {
+            (a.file_type().is_dir(), a.file_name()).cmp(&(b.file_type().is_dir(), b.file_name()))
+        };
+        let mut candidates = Vec::new();
+        let mut unreadable = Vec::new();
+        for entry in WalkDir::new(&self.scan).follow_links(false).sort_by(files_first) {
+            match entry {
+                Ok(entry) if is_handler_name(entry.file_name()) => {
+                    candidates.extend(self.candidate(entry.path()));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let path = error.path().unwrap_or(&self.scan).to_owned();
+                    let source = io::Error::from(error);
+                    // What went away while we looked is no trouble.
+                    if source.kind() != io::ErrorKind::NotFound {
+                        unreadable.push((path, cannot_be_read(&system_text(&source))));
+                    }
+                }
+            }
+        }
+        (candidates, unreadable)
+    }
+
+    /// What is at `path` now; `None` when nothing is, or a directory, or a file that must not count.
+    pub(super) fn candidate(&self, path: &Path) -> Option<Candidate> {
+        let (links, content) = match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => return None,
+            Ok(metadata) if metadata.is_symlink() => {
+                if !self.allow_outside_root
+                    && fs::canonicalize(path).is_ok_and(|p| !p.starts_with(&self.root))
+                {
+                    tracing::debug!("Canonical path of {} is not under root directory", path.display());
+                    return None;
+                }
+                (link_chain(path), link_content(path)?)
+            }
+            Ok(metadata) => (Vec::new(), file_content(&metadata)),
+            Err(error) if is_absent(&error) => return None,
+            Err(error) => (Vec::new(), Content::Unreadable(cannot_be_read(&error))),
+        };
+        Some(Candidate { resource: self.resource(path), path: path.to_owned(), links, content })
+    }
+
+    /// The resource that the file `path` serves. pywebsocket: only the exact [`SUFFIX`] counts, and a backslash
+    /// in a name is a separator.
+    ///
+    /// With the root `/`, pywebsocket gives resources without a leading slash, which no request can name; here
+    /// they have it.
+    fn resource(&self, path: &Path) -> Option<String> {
+        let relative = path.strip_prefix(&self.root).ok()?.to_str()?;
+        let stem = relative.strip_suffix(SUFFIX)?;
+        Some(format!("/{}", stem.replace('\\', "/")))
+    }
+}
+
+/// The canonical form of a directory that `option` names.
+fn directory(option: &'static str, path: &Path) -> Result<PathBuf, StartError> {
+    let fail = |source| StartError::Directory { option, path: path.to_owned(), source };
+    let canonical = fs::canonicalize(path).map_err(fail)?;
+    if !fs::metadata(&canonical).map_err(fail)?.is_dir() {
+        return Err(fail(io::ErrorKind::NotADirectory.into()));
+    }
+    Ok(canonical)
+}
+
+/// What the symbolic link `path` leads to; `None` for a directory.
+fn link_content(path: &Path) -> Option<Content> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => None,
+        Ok(metadata) => Some(file_content(&metadata)),
+        Err(error) if is_absent(&error) => Some(Content::Nothing(
+            "is a symbolic link to a file that is not there; repair or remove the link".to_owned(),
+        )),
+        Err(error) => Some(Content::Unreadable(cannot_be_read(&error))),
+    }
+}
+
+fn file_content(metadata: &Metadata) -> Content {
+    if metadata.is_file() {
+        Content::File(Stamp::of(metadata))
+    } else {
+        // Opening a pipe or a device could wait for ever.
+        Content::Nothing("is not a regular file; remove or rename it".to_owned())
+    }
+}
+
+/// Whether `error` says that there is no such file.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The text for a file or directory that the system does not let us read.
+pub(super) fn cannot_be_read(error: &dyn std::fmt::Display) -> String {
+    format!("cannot be read: {error}; check its permissions")
+}
+
+/// What the system said, without what walkdir puts around it.
+fn system_text(error: &io::Error) -> String {
+    error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<walkdir::Error>())
+        .and_then(walkdir::Error::io_error)
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Every path that the link `path` leads to, itself not included: the target, and if that is a link, its target,
+/// and so on. Directories are canonical, so that the paths are those that the file watcher reports.
+pub(super) fn link_chain(path: &Path) -> Vec<PathBuf> {
+    let mut chain = Vec::new();
+    let mut link = path.to_owned();
+    while let Ok(target) = fs::read_link(&link) {
+        let target = link.parent().map_or_else(|| target.clone(), |directory| directory.join(&target));
+        let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else { break };
+        let Ok(directory) = fs::canonicalize(directory) else { break };
+        link = directory.join(name);
+        chain.push(link.clone());
+        if chain.len() == MAX_LINKS {
+            break;
+        }
+    }
+    chain
+}
