@@ -1,0 +1,75 @@
+# The commands of this project. `make` alone lists them.
+#
+# Everything goes into .venv and target inside the checkout. PYTHON is the interpreter to build for, PORT the
+# port of `make serve`.
+
+PYTHON ?= python3
+PORT ?= 9998
+
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+# Written when .venv is complete.
+READY := $(VENV)/.ready
+
+# The binary embeds the Python of .venv and finds its packages there, whatever is active around us.
+export PYO3_PYTHON := $(BIN)/python
+export VIRTUAL_ENV := $(VENV)
+export PYTHONDONTWRITEBYTECODE := 1
+unexport PYTHONHOME PYTHONPATH
+
+.PHONY: help serve test test-rust test-python lint fmt wheel venv clean rust
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: venv rust ## Build wshost and serve handlers/ on port 9998 (PORT=...)
+	cargo build --release --locked --bin wshost
+	@echo
+	@echo "  console    http://localhost:$(PORT)/console.html"
+	@echo "  handlers   ws://localhost:$(PORT)/echo, /chat, /clock, ... (handlers/*_wsh.py; edit one and save it)"
+	@echo
+	@exec target/release/wshost -p $(PORT) -d handlers -m handler_map.txt --log-level info
+
+test: test-rust test-python ## Run every test
+
+test-rust: venv rust
+	cargo test --locked
+
+# The wheel is installed, so that what people get is what is tested. Rust comes first: building the wheel sets up
+# PyO3 in another way, and the binary must not be built again behind it.
+test-python: venv rust
+	cargo build --locked --bin wshost
+	rm -rf target/test-wheel
+	$(BIN)/maturin build --profile dev --locked --quiet --interpreter $(BIN)/python --out target/test-wheel
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall target/test-wheel/*.whl
+	WSHOST=$(CURDIR)/target/debug/wshost $(BIN)/python -m pytest
+
+lint: venv rust ## Check the style and the types
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fmt: venv rust ## Format everything
+	cargo fmt
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+
+wheel: venv rust ## Build a wheel for PYTHON into dist/
+	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
+
+venv: $(READY) ## Make .venv with what the other commands need
+
+$(READY): requirements-dev.txt scripts/venv
+	@scripts/venv "$(PYTHON)" "$(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt || \
+	  { echo "error: pip could not install requirements-dev.txt; the lines above say why" >&2; exit 1; }
+	@touch $@
+
+rust:
+	@command -v cargo >/dev/null || \
+	  { echo "error: no cargo; install Rust 1.88 or newer (https://rustup.rs)" >&2; exit 1; }
+
+clean: ## Delete what was built, .venv included
+	rm -rf target dist .venv .pytest_cache .ruff_cache .mypy_cache
