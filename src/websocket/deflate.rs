@@ -215,8 +215,8 @@ impl MessageDeflater {
 
     /// Compresses a message, or a fragment of one when `end` is false, to the payload of a frame.
     ///
-    /// With `bfinal` the stream ends with a final block and a `00` behind it (RFC 7692 section 7.2.3.4), whether the
-    /// message ends or not, and the window is forgotten.
+    /// With `bfinal` the stream ends with a final block and a `00` behind it (RFC 7692 section 7.2.3.4) and the window
+    /// is forgotten. pywebsocket: the `00` comes even when `end` is false, and nobody can inflate such a message.
     pub fn filter(&mut self, data: &[u8], end: bool, bfinal: bool) -> Vec<u8> {
         let deflater = self.deflater.get_or_insert_with(|| Deflater::new(self.window_bits));
         if bfinal {
@@ -285,3 +285,6 @@ impl Default for MessageInflater {
         Self::new(MAX_WINDOW_BITS)
     }
 }
+
+#[cfg(test)]
+mod tests;

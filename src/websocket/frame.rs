@@ -202,3 +202,172 @@ impl FrameHeader {
         encoded
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websocket::testing::XorShift;
+
+    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+    fn header(fin: bool, opcode: u8, mask: Option<[u8; 4]>, payload_length: u64) -> FrameHeader {
+        FrameHeader {
+            fin,
+            rsv1: false,
+            rsv2: false,
+            rsv3: false,
+            opcode,
+            mask,
+            payload_length,
+            minimal_length: true,
+        }
+    }
+
+    fn done(bytes: &[u8]) -> (FrameHeader, usize) {
+        match parse_header(bytes) {
+            Ok(HeaderStep::Done { header, length }) => (header, length),
+            other => panic!("{bytes:02x?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn examples_of_rfc_6455_section_5_7() {
+        let cases: [(&[u8], FrameHeader); 8] = [
+            (&[0x81, 0x05], header(true, opcode::TEXT, None, 5)),
+            (&[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d], header(true, opcode::TEXT, Some(KEY), 5)),
+            (&[0x01, 0x03], header(false, opcode::TEXT, None, 3)),
+            (&[0x80, 0x02], header(true, opcode::CONTINUATION, None, 2)),
+            (&[0x89, 0x05], header(true, opcode::PING, None, 5)),
+            (&[0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d], header(true, opcode::PONG, Some(KEY), 5)),
+            (&[0x82, 0x7e, 0x01, 0x00], header(true, opcode::BINARY, None, 256)),
+            (&[0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0], header(true, opcode::BINARY, None, 65536)),
+        ];
+        for (bytes, header) in cases {
+            assert_eq!(&*header.encode(), bytes);
+            assert_eq!(done(bytes), (header, bytes.len()));
+        }
+    }
+
+    #[test]
+    fn every_length_boundary_takes_the_shortest_form() {
+        let cases: [(u64, &[u8]); 9] = [
+            (0, &[0]),
+            (125, &[125]),
+            (126, &[126, 0x00, 0x7e]),
+            (255, &[126, 0x00, 0xff]),
+            (256, &[126, 0x01, 0x00]),
+            (65535, &[126, 0xff, 0xff]),
+            (65536, &[127, 0, 0, 0, 0, 0, 1, 0, 0]),
+            (1 << 32, &[127, 0, 0, 0, 1, 0, 0, 0, 0]),
+            ((1 << 63) - 1, &[127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        ];
+        for (payload_length, length_bytes) in cases {
+            let plain = header(true, opcode::BINARY, None, payload_length);
+            let expected = [&[0x82], length_bytes].concat();
+            assert_eq!(*plain.encode(), *expected);
+            assert_eq!(done(&expected), (plain, expected.len()));
+
+            let masked = header(true, opcode::BINARY, Some(KEY), payload_length);
+            let mut expected = [&expected[..], &KEY].concat();
+            expected[1] |= 0x80;
+            assert_eq!(*masked.encode(), *expected);
+            assert_eq!(done(&expected), (masked, expected.len()));
+        }
+    }
+
+    #[test]
+    fn lengths_that_are_not_minimal_are_marked() {
+        let cases: [(&[u8], u64, bool); 6] = [
+            (&[0x82, 126, 0, 0], 0, false),
+            (&[0x82, 126, 0, 125], 125, false),
+            (&[0x82, 126, 0, 126], 126, true),
+            (&[0x82, 127, 0, 0, 0, 0, 0, 0, 0, 5], 5, false),
+            (&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], 65535, false),
+            (&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0], 65536, true),
+        ];
+        for (bytes, payload_length, minimal) in cases {
+            let (header, length) = done(bytes);
+            assert_eq!(
+                (header.payload_length, header.minimal_length, length),
+                (payload_length, minimal, bytes.len())
+            );
+        }
+    }
+
+    #[test]
+    fn length_of_2_to_the_63_is_refused_before_the_key_is_there() {
+        for second in [0x7f, 0xff] {
+            let bytes = [0x82, second, 0x80, 0, 0, 0, 0, 0, 0, 0];
+            assert_eq!(parse_header(&bytes), Err(LengthError));
+            assert_eq!(parse_header(&bytes[..9]), Ok(HeaderStep::Need(10)));
+        }
+    }
+
+    #[test]
+    fn need_at_every_split_never_asks_for_more_than_the_header_has() {
+        let steps = |bytes: &[u8]| -> Vec<usize> {
+            (0..bytes.len())
+                .map(|end| match parse_header(&bytes[..end]) {
+                    Ok(HeaderStep::Need(total)) => total,
+                    other => panic!("{:02x?} gave {other:?}", &bytes[..end]),
+                })
+                .collect()
+        };
+        assert_eq!(steps(&[0x81, 0x05]), [2, 2]);
+        assert_eq!(steps(&[0x81, 0x85, 1, 2, 3, 4]), [2, 2, 6, 6, 6, 6]);
+        assert_eq!(steps(&[0x81, 0x7e, 1, 0]), [2, 2, 4, 4]);
+        assert_eq!(steps(&[0x81, 0xfe, 1, 0, 1, 2, 3, 4]), [2, 2, 8, 8, 8, 8, 8, 8]);
+        assert_eq!(steps(&[0x81, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]), [2, 2, 10, 10, 10, 10, 10, 10, 10, 10]);
+        assert_eq!(
+            steps(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4]),
+            [2, 2, 10, 10, 10, 10, 10, 10, 10, 10, 14, 14, 14, 14]
+        );
+    }
+
+    #[test]
+    fn every_first_byte_goes_both_ways() {
+        for first in 0..=0xff {
+            let (header, length) = done(&[first, 0x00]);
+            assert_eq!(length, 2);
+            let bits = [header.fin, header.rsv1, header.rsv2, header.rsv3];
+            let bits = bits.iter().fold(0, |value, bit| value << 1 | u8::from(*bit));
+            assert_eq!(bits << 4 | header.opcode, first);
+            assert_eq!(*header.encode(), [first, 0x00]);
+        }
+    }
+
+    #[test]
+    fn only_the_opcodes_from_8_to_15_are_control() {
+        let control: Vec<u8> = (0..=15).filter(|code| opcode::is_control(*code)).collect();
+        assert_eq!(control, [8, 9, 10, 11, 12, 13, 14, 15]);
+    }
+
+    #[test]
+    fn mask_bit_is_known_from_the_second_byte_on() {
+        assert_eq!(mask_bit(&[]), None);
+        assert_eq!(mask_bit(&[0xff]), None);
+        assert_eq!(mask_bit(&[0x81, 0x7f]), Some(false));
+        assert_eq!(mask_bit(&[0x01, 0x80]), Some(true));
+    }
+
+    #[test]
+    fn any_header_survives_the_wire_and_leaves_what_follows_alone() {
+        let mut random = XorShift::new(1);
+        for _ in 0..2000 {
+            let header = FrameHeader {
+                fin: random.coin(),
+                rsv1: random.coin(),
+                rsv2: random.coin(),
+                rsv3: random.coin(),
+                opcode: u8::try_from(random.below(16)).unwrap(),
+                mask: random.coin().then(|| random.bytes(4, 256).try_into().unwrap()),
+                payload_length: (random.next() >> 1) >> random.below(63),
+                minimal_length: true,
+            };
+            let mut wire = header.encode().to_vec();
+            let length = wire.len();
+            wire.extend(random.bytes(20, 256));
+            assert_eq!(done(&wire), (header, length));
+        }
+    }
+}

@@ -21,3 +21,50 @@ pub fn is_valid_key(key: &str) -> bool {
     // The engine refuses missing padding, foreign characters and unused bits that are set.
     key.len() == 24 && BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn example_of_rfc_6455_section_1_3() {
+        assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn any_key_gets_an_answer() {
+        assert_eq!(accept_key(b""), "Kfh9QIsMVZcl6xEPYxPHzW8SZ8w=");
+    }
+
+    #[test]
+    fn only_canonical_base64_of_16_bytes_is_a_key() {
+        let cases = [
+            ("dGhlIHNhbXBsZSBub25jZQ==", true),
+            ("+/+/+/+/+/+/+/+/+/+/+A==", true),
+            ("AAAAAAAAAAAAAAAAAAAAAA==", true),
+            ("AAAAAAAAAAAAAAAAAAAAAQ==", true),
+            ("AAAAAAAAAAAAAAAAAAAAAg==", true),
+            ("AAAAAAAAAAAAAAAAAAAAAw==", true),
+            // Unused bits that are set.
+            ("AAAAAAAAAAAAAAAAAAAAAB==", false),
+            ("AAAAAAAAAAAAAAAAAAAAAh==", false),
+            // 15, 17 and 18 bytes.
+            ("AAAAAAAAAAAAAAAAAAAA", false),
+            ("AAAAAAAAAAAAAAAAAAAAAAA=", false),
+            ("AAAAAAAAAAAAAAAAAAAAAAAA", false),
+            ("AAAAAAAAAAAAAAAAAAAAAA", false),
+            ("AAAAAAAAAAAAAAAAAAAAAA=", false),
+            ("AAAAAAAAAAAAAAAAAAAAAA===", false),
+            (" AAAAAAAAAAAAAAAAAAAAAA==", false),
+            ("AAAAAAAAAAAAAAAAAAAAAA==\n", false),
+            ("AAAAAAAAAA AAAAAAAAAAA==", false),
+            ("-_AAAAAAAAAAAAAAAAAAAA==", false),
+            ("AAAAAAAAAAAAAAAAAAAAA,==", false),
+            ("äAAAAAAAAAAAAAAAAAAAA==", false),
+            ("", false),
+        ];
+        for (key, valid) in cases {
+            assert_eq!(is_valid_key(key), valid, "{key:?}");
+        }
+    }
+}

@@ -254,3 +254,6 @@ pub fn format_extension(extension: &Extension) -> String {
     }
     formatted
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,3 +30,70 @@ pub fn apply_repeated_key(data: &mut [u8], key: &[u8], offset: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websocket::testing::XorShift;
+
+    /// Byte by byte, as RFC 6455 section 5.3 puts it.
+    fn masked(data: &[u8], key: &[u8], offset: usize) -> Vec<u8> {
+        data.iter().enumerate().map(|(i, byte)| byte ^ key[(offset + i) % key.len()]).collect()
+    }
+
+    #[test]
+    fn example_of_rfc_6455_section_5_7() {
+        let mut payload = *b"Hello";
+        apply_mask(&mut payload, [0x37, 0xfa, 0x21, 0x3d], 0);
+        assert_eq!(payload, [0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+    }
+
+    #[test]
+    fn every_length_and_offset() {
+        let key = [0x01, 0x20, 0x33, 0xf4];
+        let plain = XorShift::new(2).bytes(70, 256);
+        for length in 0..=70 {
+            for offset in (0..=9).chain([usize::MAX - 3, usize::MAX]) {
+                let mut data = plain[..length].to_vec();
+                apply_mask(&mut data, key, offset);
+                assert_eq!(
+                    data,
+                    masked(&plain[..length], &key, offset % 4),
+                    "length {length}, offset {offset}"
+                );
+                apply_mask(&mut data, key, offset);
+                assert_eq!(data, plain[..length]);
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_give_what_the_whole_gives() {
+        let key = [9, 8, 7, 6];
+        let plain = XorShift::new(3).bytes(70, 256);
+        let whole = masked(&plain, &key, 0);
+        for cut in 0..=70 {
+            let mut data = plain.clone();
+            let (first, second) = data.split_at_mut(cut);
+            apply_mask(first, key, 0);
+            apply_mask(second, key, cut);
+            assert_eq!(data, whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn keys_of_any_length() {
+        let plain = XorShift::new(4).bytes(40, 256);
+        for key_length in 1..=11 {
+            let key: Vec<u8> = (1..=key_length).collect();
+            for offset in 0..30 {
+                let mut data = plain.clone();
+                apply_repeated_key(&mut data, &key, offset);
+                assert_eq!(data, masked(&plain, &key, offset), "key of {key_length}, offset {offset}");
+            }
+        }
+        let mut data = plain.clone();
+        apply_repeated_key(&mut data, &[], 5);
+        assert_eq!(data, plain);
+    }
+}

@@ -120,3 +120,158 @@ impl Assembler {
 fn exceeds(size: usize, limit: u64) -> bool {
     u64::try_from(size).is_ok_and(|size| size > limit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::opcode::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT};
+    use super::*;
+    use crate::websocket::testing::XorShift;
+
+    type Pushed = Result<Option<Complete>, FragmentError>;
+
+    fn push(assembler: &mut Assembler, opcode: u8, fin: bool, payload: &[u8]) -> Pushed {
+        assembler.push(opcode, fin, payload.to_vec(), 10)
+    }
+
+    fn complete(opcode: u8, payload: &[u8]) -> Option<Complete> {
+        Some(Complete { opcode, payload: payload.to_vec() })
+    }
+
+    #[test]
+    fn unfragmented_message_is_not_copied() {
+        let payload = b"Hello".to_vec();
+        let address = payload.as_ptr();
+        let message = Assembler::new().push(TEXT, true, payload, 10).unwrap().unwrap();
+        assert_eq!((message.opcode, message.payload.as_ptr()), (TEXT, address));
+    }
+
+    #[test]
+    fn fragments_come_together_under_the_first_opcode() {
+        let mut assembler = Assembler::new();
+        assert_eq!(assembler.open_opcode(), None);
+        assert_eq!(push(&mut assembler, BINARY, false, b"Hel"), Ok(None));
+        assert_eq!(assembler.open_opcode(), Some(BINARY));
+        assert_eq!(push(&mut assembler, CONTINUATION, false, b""), Ok(None));
+        assert_eq!(push(&mut assembler, CONTINUATION, false, b"l"), Ok(None));
+        assert_eq!(push(&mut assembler, CONTINUATION, true, b"o"), Ok(complete(BINARY, b"Hello")));
+        assert_eq!(assembler.open_opcode(), None);
+        assert_eq!(push(&mut assembler, TEXT, true, b"next"), Ok(complete(TEXT, b"next")));
+    }
+
+    #[test]
+    fn empty_first_fragment_opens_a_message() {
+        let mut assembler = Assembler::new();
+        assert_eq!(push(&mut assembler, TEXT, false, b""), Ok(None));
+        let refused = push(&mut assembler, TEXT, true, b"");
+        assert_eq!(refused, Err(FragmentError::UnfinishedMessage { fin: true }));
+        assert_eq!(push(&mut assembler, CONTINUATION, true, b""), Ok(complete(TEXT, b"")));
+    }
+
+    #[test]
+    fn control_frames_between_fragments_do_not_disturb() {
+        let mut assembler = Assembler::new();
+        assert_eq!(push(&mut assembler, TEXT, false, b"a"), Ok(None));
+        for control in [CLOSE, PING, PONG, 0xb, 0xf] {
+            assert_eq!(push(&mut assembler, control, true, b"c"), Ok(complete(control, b"c")));
+        }
+        assert_eq!(push(&mut assembler, CONTINUATION, true, b"b"), Ok(complete(TEXT, b"ab")));
+    }
+
+    #[test]
+    fn refused_frames_change_nothing() {
+        // Without an open message, then with one.
+        let cases = [
+            (None, CONTINUATION, true, FragmentError::UnexpectedContinuation { fin: true }),
+            (None, CONTINUATION, false, FragmentError::UnexpectedContinuation { fin: false }),
+            (None, PING, false, FragmentError::FragmentedControl),
+            (Some(b"ab"), TEXT, true, FragmentError::UnfinishedMessage { fin: true }),
+            (Some(b"ab"), BINARY, false, FragmentError::UnfinishedMessage { fin: false }),
+            (Some(b"ab"), 3, true, FragmentError::UnfinishedMessage { fin: true }),
+            (Some(b"ab"), CLOSE, false, FragmentError::FragmentedControl),
+        ];
+        for (open, opcode, fin, error) in cases {
+            let mut assembler = Assembler::new();
+            if let Some(fragment) = open {
+                assert_eq!(push(&mut assembler, TEXT, false, fragment), Ok(None));
+            }
+            assert_eq!(push(&mut assembler, opcode, fin, b"x"), Err(error));
+            if open.is_some() {
+                assert_eq!(push(&mut assembler, CONTINUATION, true, b"c"), Ok(complete(TEXT, b"abc")));
+            } else {
+                assert_eq!(push(&mut assembler, TEXT, true, b"c"), Ok(complete(TEXT, b"c")));
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_data_opcodes_come_through() {
+        let mut assembler = Assembler::new();
+        assert_eq!(push(&mut assembler, 3, true, b"x"), Ok(complete(3, b"x")));
+        assert_eq!(push(&mut assembler, 7, false, b"x"), Ok(None));
+        assert_eq!(push(&mut assembler, CONTINUATION, true, b"y"), Ok(complete(7, b"xy")));
+    }
+
+    #[test]
+    fn limit_counts_the_whole_message_and_no_control_frame() {
+        let mut assembler = Assembler::new();
+        assert_eq!(push(&mut assembler, TEXT, true, &[b'a'; 11]), Err(FragmentError::TooLarge));
+        assert_eq!(push(&mut assembler, TEXT, false, &[b'a'; 11]), Err(FragmentError::TooLarge));
+        assert_eq!(push(&mut assembler, TEXT, true, &[b'a'; 10]), Ok(complete(TEXT, &[b'a'; 10])));
+        assert_eq!(push(&mut assembler, TEXT, false, &[b'a'; 6]), Ok(None));
+        assert_eq!(push(&mut assembler, PING, true, &[b'p'; 125]), Ok(complete(PING, &[b'p'; 125])));
+        assert_eq!(push(&mut assembler, CONTINUATION, false, &[b'a'; 5]), Err(FragmentError::TooLarge));
+        assert_eq!(push(&mut assembler, CONTINUATION, true, &[b'a'; 4]), Ok(complete(TEXT, &[b'a'; 10])));
+    }
+
+    #[test]
+    fn messages_are_those_of_pywebsocket() {
+        let cases = [
+            (
+                FragmentError::UnexpectedContinuation { fin: true },
+                "Received a termination frame but fragmentation not started",
+            ),
+            (
+                FragmentError::UnexpectedContinuation { fin: false },
+                "Received an intermediate frame but fragmentation not started",
+            ),
+            (
+                FragmentError::UnfinishedMessage { fin: true },
+                "Received an unfragmented frame without terminating existing fragmentation",
+            ),
+            (
+                FragmentError::UnfinishedMessage { fin: false },
+                "New fragmentation started without terminating existing fragmentation",
+            ),
+            (FragmentError::FragmentedControl, "Control frames must not be fragmented"),
+        ];
+        for (error, text) in cases {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn any_cut_of_a_message_gives_it_back() {
+        let mut random = XorShift::new(5);
+        for _ in 0..200 {
+            let size = random.below(300);
+            let message = random.bytes(size, 256);
+            let mut assembler = Assembler::new();
+            let (mut opcode, mut rest) = (BINARY, &message[..]);
+            loop {
+                if random.coin() {
+                    let ping = assembler.push(PING, true, vec![1], u64::MAX);
+                    assert_eq!(ping, Ok(complete(PING, &[1])));
+                }
+                let (fragment, after) = rest.split_at(random.below(rest.len() + 1));
+                let fin = after.is_empty() && random.coin();
+                let pushed = assembler.push(opcode, fin, fragment.to_vec(), 300);
+                if fin {
+                    assert_eq!(pushed, Ok(complete(BINARY, &message)));
+                    break;
+                }
+                assert_eq!(pushed, Ok(None));
+                (opcode, rest) = (CONTINUATION, after);
+            }
+        }
+    }
+}

@@ -9,3 +9,5 @@ pub mod handshake;
 pub mod header;
 pub mod mask;
 pub mod message;
+#[cfg(test)]
+mod testing;
