@@ -17,8 +17,10 @@ pub const MAX_WINDOW_BITS: u8 = 15;
 /// bytes that a receiver with 8 has, and a decompressor with 9 takes what one with 8 takes.
 const MIN_ZLIB_WINDOW_BITS: u8 = 9;
 
-/// Output is grown by at least this many bytes; more than the six that zlib asks for around a flush.
+/// Output is grown by at least this many bytes.
 const MIN_GROWTH: usize = 128;
+/// More input than a compressor can hold back: its window, and the symbols of an unfinished block.
+const MAX_HELD: usize = 1 << 18;
 /// Output of the inflater is grown by at most this many bytes, so that a limit bounds the memory, too.
 const MAX_GROWTH: usize = 1 << 18;
 
@@ -37,6 +39,8 @@ pub enum Flush {
 #[derive(Debug)]
 pub struct Deflater {
     stream: Compress,
+    /// Bytes taken since the last flush.
+    unflushed: usize,
 }
 
 impl Deflater {
@@ -44,7 +48,10 @@ impl Deflater {
     #[must_use]
     pub fn new(window_bits: u8) -> Self {
         let window_bits = window_bits.clamp(MIN_ZLIB_WINDOW_BITS, MAX_WINDOW_BITS);
-        Self { stream: Compress::new_with_window_bits(Compression::default(), false, window_bits) }
+        Self {
+            stream: Compress::new_with_window_bits(Compression::default(), false, window_bits),
+            unflushed: 0,
+        }
     }
 
     /// Compresses `data` and gives what is ready. After [`Flush::Finish`] the next call starts a new stream.
@@ -55,13 +62,20 @@ impl Deflater {
         let mut output = Vec::new();
         // Without this call of its own, a flush of nothing right behind a flush would be taken for a repetition.
         self.run(data, FlushCompress::None, &mut output);
-        match flush {
-            Flush::None => {}
-            Flush::Sync => self.run(&[], FlushCompress::Sync, &mut output),
-            Flush::Finish => {
-                self.run(&[], FlushCompress::Finish, &mut output);
-                self.stream.reset();
-            }
+        self.unflushed = self.unflushed.saturating_add(data.len());
+        if flush == Flush::None {
+            return output;
+        }
+        // A flush that fills the output to the last byte would have to be repeated, and leave a second marker. So
+        // there is room for all that is held back, which DEFLATE makes larger by an eighth at most.
+        let held = self.unflushed.min(MAX_HELD);
+        output.reserve(held + held / 4 + MIN_GROWTH);
+        self.unflushed = 0;
+        if flush == Flush::Sync {
+            self.run(&[], FlushCompress::Sync, &mut output);
+        } else {
+            self.run(&[], FlushCompress::Finish, &mut output);
+            self.stream.reset();
         }
         output
     }

@@ -133,8 +133,8 @@ mod tests {
         assembler.push(opcode, fin, payload.to_vec(), 10)
     }
 
-    fn complete(opcode: u8, payload: &[u8]) -> Option<Complete> {
-        Some(Complete { opcode, payload: payload.to_vec() })
+    fn message(opcode: u8, payload: &[u8]) -> Complete {
+        Complete { opcode, payload: payload.to_vec() }
     }
 
     #[test]
@@ -153,9 +153,9 @@ mod tests {
         assert_eq!(assembler.open_opcode(), Some(BINARY));
         assert_eq!(push(&mut assembler, CONTINUATION, false, b""), Ok(None));
         assert_eq!(push(&mut assembler, CONTINUATION, false, b"l"), Ok(None));
-        assert_eq!(push(&mut assembler, CONTINUATION, true, b"o"), Ok(complete(BINARY, b"Hello")));
+        assert_eq!(push(&mut assembler, CONTINUATION, true, b"o"), Ok(Some(message(BINARY, b"Hello"))));
         assert_eq!(assembler.open_opcode(), None);
-        assert_eq!(push(&mut assembler, TEXT, true, b"next"), Ok(complete(TEXT, b"next")));
+        assert_eq!(push(&mut assembler, TEXT, true, b"next"), Ok(Some(message(TEXT, b"next"))));
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(push(&mut assembler, TEXT, false, b""), Ok(None));
         let refused = push(&mut assembler, TEXT, true, b"");
         assert_eq!(refused, Err(FragmentError::UnfinishedMessage { fin: true }));
-        assert_eq!(push(&mut assembler, CONTINUATION, true, b""), Ok(complete(TEXT, b"")));
+        assert_eq!(push(&mut assembler, CONTINUATION, true, b""), Ok(Some(message(TEXT, b""))));
     }
 
     #[test]
@@ -172,9 +172,9 @@ mod tests {
         let mut assembler = Assembler::new();
         assert_eq!(push(&mut assembler, TEXT, false, b"a"), Ok(None));
         for control in [CLOSE, PING, PONG, 0xb, 0xf] {
-            assert_eq!(push(&mut assembler, control, true, b"c"), Ok(complete(control, b"c")));
+            assert_eq!(push(&mut assembler, control, true, b"c"), Ok(Some(message(control, b"c"))));
         }
-        assert_eq!(push(&mut assembler, CONTINUATION, true, b"b"), Ok(complete(TEXT, b"ab")));
+        assert_eq!(push(&mut assembler, CONTINUATION, true, b"b"), Ok(Some(message(TEXT, b"ab"))));
     }
 
     #[test]
@@ -196,9 +196,9 @@ mod tests {
             }
             assert_eq!(push(&mut assembler, opcode, fin, b"x"), Err(error));
             if open.is_some() {
-                assert_eq!(push(&mut assembler, CONTINUATION, true, b"c"), Ok(complete(TEXT, b"abc")));
+                assert_eq!(push(&mut assembler, CONTINUATION, true, b"c"), Ok(Some(message(TEXT, b"abc"))));
             } else {
-                assert_eq!(push(&mut assembler, TEXT, true, b"c"), Ok(complete(TEXT, b"c")));
+                assert_eq!(push(&mut assembler, TEXT, true, b"c"), Ok(Some(message(TEXT, b"c"))));
             }
         }
     }
@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn reserved_data_opcodes_come_through() {
         let mut assembler = Assembler::new();
-        assert_eq!(push(&mut assembler, 3, true, b"x"), Ok(complete(3, b"x")));
+        assert_eq!(push(&mut assembler, 3, true, b"x"), Ok(Some(message(3, b"x"))));
         assert_eq!(push(&mut assembler, 7, false, b"x"), Ok(None));
-        assert_eq!(push(&mut assembler, CONTINUATION, true, b"y"), Ok(complete(7, b"xy")));
+        assert_eq!(push(&mut assembler, CONTINUATION, true, b"y"), Ok(Some(message(7, b"xy"))));
     }
 
     #[test]
@@ -216,11 +216,14 @@ mod tests {
         let mut assembler = Assembler::new();
         assert_eq!(push(&mut assembler, TEXT, true, &[b'a'; 11]), Err(FragmentError::TooLarge));
         assert_eq!(push(&mut assembler, TEXT, false, &[b'a'; 11]), Err(FragmentError::TooLarge));
-        assert_eq!(push(&mut assembler, TEXT, true, &[b'a'; 10]), Ok(complete(TEXT, &[b'a'; 10])));
+        assert_eq!(push(&mut assembler, TEXT, true, &[b'a'; 10]), Ok(Some(message(TEXT, &[b'a'; 10]))));
         assert_eq!(push(&mut assembler, TEXT, false, &[b'a'; 6]), Ok(None));
-        assert_eq!(push(&mut assembler, PING, true, &[b'p'; 125]), Ok(complete(PING, &[b'p'; 125])));
+        assert_eq!(push(&mut assembler, PING, true, &[b'p'; 125]), Ok(Some(message(PING, &[b'p'; 125]))));
         assert_eq!(push(&mut assembler, CONTINUATION, false, &[b'a'; 5]), Err(FragmentError::TooLarge));
-        assert_eq!(push(&mut assembler, CONTINUATION, true, &[b'a'; 4]), Ok(complete(TEXT, &[b'a'; 10])));
+        assert_eq!(
+            push(&mut assembler, CONTINUATION, true, &[b'a'; 4]),
+            Ok(Some(message(TEXT, &[b'a'; 10])))
+        );
     }
 
     #[test]
@@ -254,19 +257,19 @@ mod tests {
         let mut random = XorShift::new(5);
         for _ in 0..200 {
             let size = random.below(300);
-            let message = random.bytes(size, 256);
+            let whole = random.bytes(size, 256);
             let mut assembler = Assembler::new();
-            let (mut opcode, mut rest) = (BINARY, &message[..]);
+            let (mut opcode, mut rest) = (BINARY, &whole[..]);
             loop {
                 if random.coin() {
                     let ping = assembler.push(PING, true, vec![1], u64::MAX);
-                    assert_eq!(ping, Ok(complete(PING, &[1])));
+                    assert_eq!(ping, Ok(Some(message(PING, &[1]))));
                 }
                 let (fragment, after) = rest.split_at(random.below(rest.len() + 1));
                 let fin = after.is_empty() && random.coin();
                 let pushed = assembler.push(opcode, fin, fragment.to_vec(), 300);
                 if fin {
-                    assert_eq!(pushed, Ok(complete(BINARY, &message)));
+                    assert_eq!(pushed, Ok(Some(message(BINARY, &whole))));
                     break;
                 }
                 assert_eq!(pushed, Ok(None));

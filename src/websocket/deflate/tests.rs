@@ -102,6 +102,23 @@ fn flushes_give_the_bytes_of_pythons_zlib() {
 }
 
 #[test]
+fn a_flush_leaves_a_single_marker_whatever_the_size() {
+    let mut random = XorShift::new(9);
+    for size in 0..1500 {
+        let payload = MessageDeflater::new(15, true).filter(&random.bytes(size, 64), true, false);
+        assert!(!payload.ends_with(&[0x00, 0x00, 0xff, 0xff, 0x00]), "{size} bytes");
+        // A flush behind input that was held back.
+        let mut deflater = Deflater::new(15);
+        let mut output = deflater.compress(&random.bytes(size, 64), Flush::None);
+        output.extend(deflater.compress(b"", Flush::Sync));
+        assert!(
+            !output.ends_with(&[0x00, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0xff, 0xff]),
+            "{size} bytes held back"
+        );
+    }
+}
+
+#[test]
 fn window_bits_bound_how_far_back_a_compressor_refers() {
     // A block of random bytes, twice: the second one costs little when the window reaches back to the first.
     let shrinks = |window_bits, block| {
