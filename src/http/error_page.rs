@@ -136,7 +136,7 @@ fn latin1(text: &str) -> Vec<u8> {
     text.chars().map(|character| u8::try_from(character).unwrap_or(b'?')).collect()
 }
 
-/// Reason phrase and explanation of `status`, as CPython 3.11's `http.HTTPStatus` has them.
+/// Reason phrase and explanation of `status`, as Python 3.11's `http.HTTPStatus` has them.
 fn standard_texts(status: u16) -> (&'static str, &'static str) {
     match status {
         100 => ("Continue", "Request received, please continue"),

@@ -41,6 +41,19 @@ impl RequestHead {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Whether the client wants to send another request on this connection: it speaks HTTP/1.1 and did not say
+    /// `Connection: close` (RFC 9112 section 9.3).
+    #[must_use]
+    pub fn keeps_alive(&self) -> bool {
+        let is_http11 =
+            http_version(&self.protocol).is_some_and(|version| (version.major, version.minor) >= (1, 1));
+        let mut options = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Connection"));
+        let is_close = |(_, value): &(String, String)| {
+            value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"))
+        };
+        is_http11 && !options.any(is_close)
+    }
+
     /// The request line as received, without its line end. For the log.
     #[must_use]
     pub fn request_line(&self) -> String {
@@ -180,12 +193,17 @@ impl RequestLine {
         };
         let mut protocol = "HTTP/0.9";
         if words.len() >= 3 {
-            let Some((major, number)) = http_version(last) else {
+            let Some(version) = http_version(last) else {
                 let message = format!("Bad request version ({})", python_repr(last));
                 return Err(rejected(400, message, &line, protocol));
             };
-            if major >= 2 {
-                return Err(rejected(505, format!("Invalid HTTP version ({number})"), &line, protocol));
+            if version.major >= 2 {
+                return Err(rejected(
+                    505,
+                    format!("Invalid HTTP version ({})", version.number),
+                    &line,
+                    protocol,
+                ));
             }
             protocol = last;
         }
@@ -228,14 +246,23 @@ fn rejected(status: u16, message: String, request_line: &str, protocol: &str) ->
     }))
 }
 
-/// Major version, and the text behind the slash, of `HTTP/1.1`.
-fn http_version(word: &str) -> Option<(u64, &str)> {
+/// A protocol version: `HTTP/1.1`.
+struct Version<'a> {
+    /// The text behind the slash.
+    number: &'a str,
+    major: u64,
+    minor: u64,
+}
+
+/// The version that `word` names; `None` when it is none (at most ten digits each, as in `http.server`).
+fn http_version(word: &str) -> Option<Version<'_>> {
     let number = word.strip_prefix("HTTP/")?;
     let (major, minor) = number.split_once('.')?;
-    let is_number =
-        |part: &str| (1..=10).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number(major) && is_number(minor)).then_some(())?;
-    Some((major.parse().ok()?, number))
+    let parse = |part: &str| {
+        let is_number = part.len() <= 10 && part.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| part.parse().ok()).flatten()
+    };
+    Some(Version { number, major: parse(major)?, minor: parse(minor)? })
 }
 
 /// Header fields out of `text` (everything behind the request line), as `email.parser` finds them: a line
@@ -414,6 +441,20 @@ mod tests {
             let found: Vec<_> =
                 head.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             assert_eq!(found, expected, "{:?}", fields.escape_ascii().to_string());
+        }
+    }
+
+    #[test]
+    fn keep_alive_is_for_http11() {
+        for (head, expected) in [
+            ("GET / HTTP/1.1", true),
+            ("GET / HTTP/1.7\r\nConnection: keep-alive", true),
+            ("GET / HTTP/1.1\r\nConnection: upgrade\r\nconnection: a, CLOSE", false),
+            ("GET / HTTP/1.0", false),
+            ("GET / HTTP/1.0\r\nConnection: keep-alive", false),
+            ("GET /", false),
+        ] {
+            assert_eq!(parse(head.as_bytes()).expect("a head").keeps_alive(), expected, "{head}");
         }
     }
 

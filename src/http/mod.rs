@@ -5,4 +5,6 @@
 pub mod error_page;
 pub mod files;
 pub mod head;
+pub mod listing;
+pub mod response;
 pub mod target;

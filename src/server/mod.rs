@@ -1,1 +1,129 @@
-//! The async side.
+//! The async side: listeners, and each connection up to where its handler takes over.
+//!
+//! [`serve`] is the server of a process: its own runtime, signals, the ready line. [`run`] is the same server
+//! inside somebody else's process. Must not import `bridge` or pyo3; handlers are reached through
+//! [`HandlerHost`].
+
+mod connection;
+mod listener;
+mod ready;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::error::StartError;
+use crate::handlers::HandlerHost;
+use crate::http::files::Files;
+use crate::shutdown;
+use connection::Context;
+
+pub use listener::Listeners;
+
+/// The logger of what concerns the whole server (pywebsocket's name).
+pub const LOG_SERVER: &str = "pywebsocket3.websocket_server.WebSocketServer";
+/// The logger of what concerns one request (pywebsocket's name).
+pub const LOG_REQUEST: &str = "pywebsocket3.request_handler.WebSocketRequestHandler";
+
+/// How long `accept` rests after an error such as too many open files, which would come back at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until SIGINT or SIGTERM, and tells when it is ready ([`Config::ready`] and one line on stderr).
+/// Blocks, so the calling thread must be detached from Python. Connections that handlers have taken over are
+/// not waited for.
+pub fn serve(
+    config: Arc<Config>,
+    listeners: Listeners,
+    host: Arc<dyn HandlerHost>,
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("wshost-io")
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)?;
+    let result = runtime.block_on(async {
+        // First the signals: who reads the ready line may send one at once.
+        let stop = shutdown::token_of_signals().map_err(StartError::Runtime)?;
+        ready::announce(&config.ready, config.listen.host.as_deref(), listeners.port())?;
+        run(listeners, config, host, stop).await
+    });
+    // A file system call that hangs must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// Serves until `stop` is cancelled; then takes no new connections, closes the idle ones and gives responses
+/// that are being written [`Config::grace`]. Must run in a tokio runtime with I/O and time. Connections that
+/// handlers have taken over are not waited for.
+pub async fn run(
+    listeners: Listeners,
+    config: Arc<Config>,
+    host: Arc<dyn HandlerHost>,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let grace = config.grace;
+    let context = Arc::new(Context {
+        files: Files {
+            root: config.document_root.clone(),
+            allow_outside_root: config.handlers.allow_outside_root,
+        },
+        local: (config.listen.host.clone().unwrap_or_default(), listeners.port()),
+        head_timeout: config.head_timeout,
+        host,
+        stop: stop.clone(),
+    });
+    // Cancelled when the grace is over, and when this future is dropped.
+    let end = CancellationToken::new();
+    let _end_guard = end.clone().drop_guard();
+    let connections = TaskTracker::new();
+    let accepting = TaskTracker::new();
+    for listener in listeners.into_tokio()? {
+        let (context, end) = (Arc::clone(&context), end.clone());
+        accepting.spawn(accept(listener, context, connections.clone(), end));
+    }
+    accepting.close();
+    accepting.wait().await;
+    if !shutdown::wait_for(connections, grace).await {
+        tracing::warn!(target: LOG_SERVER, "Closing connections that are not done after {grace:?}");
+    }
+    Ok(())
+}
+
+/// Accepts connections, each served by a task of its own, until the stop.
+async fn accept(
+    listener: TcpListener,
+    context: Arc<Context>,
+    connections: TaskTracker,
+    end: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = context.stop.cancelled() => return,
+            () = end.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                let connection = connection::serve(Arc::clone(&context), socket, peer);
+                let end = end.clone();
+                connections.spawn(async move { end.run_until_cancelled(connection).await });
+            }
+            Err(error) => {
+                tracing::warn!(target: LOG_SERVER, "Cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Without Nagle's delay, which would hold back small frames. An error means that the peer is gone, and shows
+/// up at the next read.
+fn disable_delay(socket: &TcpStream) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(target: LOG_SERVER, "Cannot set TCP_NODELAY: {error}");
+    }
+}

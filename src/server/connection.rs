@@ -1,0 +1,281 @@
+//! One connection: request after request for files, until it ends or a handler takes it over.
+//!
+//! Must not import `bridge` or pyo3.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{LOG_REQUEST, disable_delay};
+use crate::handlers::{HandlerConnection, HandlerHost, ReadyHandler};
+use crate::http::error_page::{error_page, error_response, reason_phrase};
+use crate::http::files::{Answer, Files};
+use crate::http::head::{HeadError, HeadParser, RequestHead};
+use crate::http::response::{Delivery, write_response};
+use crate::http::target;
+
+/// How much room there is for one read, in bytes: more than most request heads.
+const READ_SIZE: usize = 4096;
+/// Largest body of a request for a file, in bytes, that is read past to come to the next request.
+const MAX_SKIPPED_BODY: usize = 64 * 1024;
+/// How much is read, and for how long, after the last response, so that the client gets to see it: closing
+/// with bytes unread would reset the connection.
+const MAX_LINGER_BYTES: usize = 1024 * 1024;
+const MAX_LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// What all connections share.
+pub(super) struct Context {
+    /// The files that are served where there is no handler.
+    pub(super) files: Files,
+    /// The server's name and port as configured.
+    pub(super) local: (String, u16),
+    /// How long a client may take for a request head.
+    pub(super) head_timeout: Duration,
+    /// The handlers.
+    pub(super) host: Arc<dyn HandlerHost>,
+    /// Cancelled when the server stops.
+    pub(super) stop: CancellationToken,
+}
+
+/// Serves `socket` until it is closed or a handler has it.
+pub(super) async fn serve(context: Arc<Context>, socket: TcpStream, peer: SocketAddr) {
+    disable_delay(&socket);
+    let connection = Connection { context, socket, peer, input: BytesMut::new(), skip: 0 };
+    if let Err(error) = connection.run().await {
+        tracing::debug!(target: LOG_REQUEST, "Connection of {peer} ended: {error}");
+    }
+}
+
+struct Connection {
+    context: Arc<Context>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    /// What was received and not used yet.
+    input: BytesMut,
+    /// How many bytes of the last request's body come before the next head.
+    skip: usize,
+}
+
+/// What comes next on a connection.
+enum Next {
+    Request(RequestHead),
+    /// These bytes, and then the end; none: the end.
+    End(Vec<u8>),
+}
+
+impl Connection {
+    async fn run(mut self) -> io::Result<()> {
+        loop {
+            match self.next().await? {
+                Next::Request(mut head) => {
+                    let resource = target::resource(&head.target);
+                    if let Some(resource) = resource {
+                        let resolved = self.context.host.resolve(&resource);
+                        head.target = resource;
+                        match resolved {
+                            Ok(Some(ready)) => return self.hand_over(ready, head),
+                            Ok(None) => tracing::info!(
+                                target: LOG_REQUEST,
+                                "No handler for resource: {:?}", head.target
+                            ),
+                            Err(error) => {
+                                tracing::info!(target: LOG_REQUEST, "Dispatch failed for error: {error}");
+                                let page = self.refusal(&head, 400, None);
+                                return self.end_with(&page).await;
+                            }
+                        }
+                    } else {
+                        tracing::info!(target: LOG_REQUEST, "Invalid URI: {:?}", head.target);
+                    }
+                    if !self.answer_with_file(&head).await? {
+                        return self.linger().await;
+                    }
+                }
+                Next::End(response) if response.is_empty() => return Ok(()),
+                Next::End(response) => return self.end_with(&response).await,
+            }
+        }
+    }
+
+    /// Waits for a request, for the time limit, or for the server's stop.
+    async fn next(&mut self) -> io::Result<Next> {
+        let stop = self.context.stop.clone();
+        let limit = self.context.head_timeout;
+        match stop.run_until_cancelled(timeout(limit, self.read_head())).await {
+            None => Ok(Next::End(Vec::new())),
+            Some(Err(_)) if self.input.is_empty() => Ok(Next::End(Vec::new())),
+            Some(Err(_)) => {
+                tracing::info!(target: LOG_REQUEST, "{}: no whole request within {limit:?}", self.peer.ip());
+                Ok(Next::End(error_page(408, None, None, false)))
+            }
+            Some(Ok(next)) => next,
+        }
+    }
+
+    async fn read_head(&mut self) -> io::Result<Next> {
+        while self.skip > self.input.len() {
+            self.skip -= self.input.len();
+            self.input.clear();
+            if self.receive().await? == 0 {
+                return Ok(Next::End(Vec::new()));
+            }
+        }
+        self.input.advance(std::mem::take(&mut self.skip));
+        let mut parser = HeadParser::default();
+        let mut at_eof = false;
+        loop {
+            match parser.parse(&mut self.input, at_eof) {
+                Ok(Some(head)) => return Ok(Next::Request(head)),
+                // At EOF, with nothing to search, there is no head to wait for.
+                Ok(None) => at_eof = self.receive().await? == 0,
+                Err(HeadError::Empty) => return Ok(Next::End(Vec::new())),
+                Err(HeadError::Rejected(rejection)) => {
+                    let reason = rejection.message.as_deref();
+                    self.log_refusal(&rejection.request_line, rejection.status, reason);
+                    return Ok(Next::End(rejection.response()));
+                }
+            }
+        }
+    }
+
+    /// Reads once. 0: the client closed its side.
+    async fn receive(&mut self) -> io::Result<usize> {
+        self.input.reserve(READ_SIZE);
+        self.socket.read_buf(&mut self.input).await
+    }
+
+    /// Gives the connection to a handler.
+    fn hand_over(self, ready: Box<dyn ReadyHandler>, head: RequestHead) -> io::Result<()> {
+        let socket = self.socket.into_std()?;
+        socket.set_nonblocking(false)?;
+        let resource = head.target.clone();
+        let started = ready.start(HandlerConnection {
+            socket,
+            unread: self.input.freeze(),
+            head,
+            peer: self.peer,
+            local: self.context.local.clone(),
+            is_https: false,
+        });
+        if let Err(error) = started {
+            tracing::error!(target: LOG_REQUEST, "Cannot start a handler thread for {resource:?}: {error}");
+        }
+        Ok(())
+    }
+
+    /// Answers a request for a file. Returns whether another request may follow.
+    async fn answer_with_file(&mut self, head: &RequestHead) -> io::Result<bool> {
+        match self.context.files.answer(head).await {
+            Answer::Page { status, message } => {
+                let page = self.refusal(head, status, Some(&message));
+                self.socket.write_all(&page).await?;
+                Ok(false)
+            }
+            Answer::Response(response) => {
+                log_request(&head.request_line(), response.status().as_u16());
+                let body_length = skippable_body(head);
+                self.skip = body_length.unwrap_or(0);
+                let delivery = Delivery {
+                    body_only: head.protocol == "HTTP/0.9",
+                    head_only: head.method == "HEAD",
+                    keep_alive: head.keeps_alive()
+                        && body_length.is_some()
+                        && !self.context.stop.is_cancelled(),
+                };
+                write_response(&mut self.socket, response, delivery).await
+            }
+        }
+    }
+
+    /// The error page for `head`, logged.
+    fn refusal(&self, head: &RequestHead, status: u16, message: Option<&str>) -> Vec<u8> {
+        self.log_refusal(&head.request_line(), status, message);
+        error_response(&head.protocol, &head.method, status, message, None)
+    }
+
+    /// The two lines that pywebsocket logs for an error page.
+    fn log_refusal(&self, request_line: &str, status: u16, message: Option<&str>) {
+        let message = message.unwrap_or_else(|| reason_phrase(status));
+        let peer = self.peer.ip();
+        tracing::warn!(target: LOG_REQUEST, "{peer} - code {status}, message {}", message.escape_debug());
+        log_request(request_line, status);
+    }
+
+    /// Writes a last response and closes the connection.
+    async fn end_with(mut self, response: &[u8]) -> io::Result<()> {
+        self.socket.write_all(response).await?;
+        self.linger().await
+    }
+
+    /// Closes our side, and reads on for a while so that the client can read the last response.
+    async fn linger(mut self) -> io::Result<()> {
+        self.socket.shutdown().await?;
+        let stop = self.context.stop.clone();
+        let drain = async {
+            let mut read = 0;
+            while read < MAX_LINGER_BYTES {
+                self.input.clear();
+                match self.receive().await? {
+                    0 => break,
+                    count => read += count,
+                }
+            }
+            Ok(())
+        };
+        // Out of time, or the server stops: that is the end, too.
+        let drained = stop.run_until_cancelled(timeout(MAX_LINGER_TIME, drain)).await;
+        drained.and_then(Result::ok).unwrap_or(Ok(()))
+    }
+}
+
+/// The line that pywebsocket logs for a response.
+fn log_request(request_line: &str, status: u16) {
+    tracing::info!(target: LOG_REQUEST, "{request_line:?} {status} -");
+}
+
+/// The length of the body behind `head`; `None` when it cannot be read past: unknown, too long, or the client
+/// wants to hear first whether it may send it.
+fn skippable_body(head: &RequestHead) -> Option<usize> {
+    if head.header("Transfer-Encoding").is_some() || head.header("Expect").is_some() {
+        return None;
+    }
+    let mut lengths = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Content-Length"));
+    let Some((_, length)) = lengths.next() else { return Some(0) };
+    let length = length.trim();
+    // RFC 9110 section 8.6: digits only; more than one field is a sign of an attack.
+    let is_number = length.bytes().all(|byte| byte.is_ascii_digit()) && lengths.next().is_none();
+    length.parse().ok().filter(|&length| is_number && length <= MAX_SKIPPED_BODY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_that_are_read_past() {
+        for (fields, expected) in [
+            ("", Some(0)),
+            ("Content-Length: 5\r\n", Some(5)),
+            ("content-length: 5 \r\n", Some(5)),
+            ("Content-Length: 65536\r\n", Some(65536)),
+            ("Content-Length: 65537\r\n", None),
+            ("Content-Length: +5\r\n", None),
+            ("Content-Length: -5\r\n", None),
+            ("Content-Length: \r\n", None),
+            ("Content-Length: 5\r\nContent-Length: 5\r\n", None),
+            ("Transfer-Encoding: chunked\r\n", None),
+            ("Content-Length: 5\r\nExpect: 100-continue\r\n", None),
+        ] {
+            let mut input = BytesMut::from(format!("GET / HTTP/1.1\r\n{fields}\r\n").as_str());
+            let head = HeadParser::default().parse(&mut input, false).expect("no error").expect("a head");
+            assert_eq!(skippable_body(&head), expected, "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Files over HTTP/1.1.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::support::{Server, field, without_server_and_date};
+
+#[test]
+fn a_file() {
+    let server = Server::start();
+    server.write("a.html", "hello");
+    let response = server.get("/a.html?x#y");
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\nServer: wshost/"), "{response}");
+    assert_eq!(field(&response, "content-type"), Some("text/html"));
+    assert_eq!(field(&response, "content-length"), Some("5"));
+    assert_eq!(field(&response, "connection"), Some("close"));
+    assert!(response.ends_with("\r\n\r\nhello"), "{response}");
+}
+
+#[test]
+fn a_large_file_comes_whole() {
+    let server = Server::start();
+    let content = (0..300_000).fold(String::new(), |text, number| text + &number.to_string());
+    server.write("large", &content);
+    let response = server.get("/large");
+    assert!(response.split_once("\r\n\r\n").expect("a head").1 == content);
+}
+
+#[test]
+fn handler_files_are_files_too() {
+    let server = Server::start();
+    server.write("echo_wsh.py", "import six\n");
+    assert!(server.get("/echo_wsh.py").ends_with("import six\n"));
+}
+
+#[test]
+fn http10_and_http09() {
+    let server = Server::start();
+    server.write("a.txt", "hello");
+    let response = server.ask("GET /a.txt HTTP/1.0\r\n\r\n");
+    assert_eq!(field(&response, "connection"), Some("close"));
+    assert_eq!(server.ask("GET /a.txt\r\n\r\n"), "hello");
+}
+
+#[test]
+fn a_missing_file_gets_the_reference_page() {
+    let server = Server::start();
+    let response = server.get("/missing");
+    let (head, page) = response.split_once("\r\n\r\n").expect("a head");
+    assert_eq!(
+        without_server_and_date(&format!("{head}\r\n\r\n")),
+        "HTTP/1.0 404 File not found\r\nServer\r\nDate\r\nConnection: close\r\n\
+         Content-Type: text/html;charset=utf-8\r\nContent-Length: 335\r\n\r\n"
+    );
+    assert_eq!(page.len(), 335);
+    let response = server.ask("HEAD /missing HTTP/1.1\r\n\r\n");
+    assert!(response.ends_with("Content-Length: 335\r\n\r\n"), "{response}");
+}
+
+#[test]
+fn no_way_out_of_the_root() {
+    let server = Server::start();
+    let outside = tempfile::tempdir().expect("a directory");
+    let secret = outside.path().join("secret");
+    fs::write(&secret, "SECRET").expect("a file");
+    symlink(&secret, server.root.path().join("link")).expect("a link");
+    symlink(outside.path(), server.root.path().join("up")).expect("a link");
+    let directory = outside.path().file_name().expect("a name").to_str().expect("UTF-8");
+    for target in [
+        format!("/../{directory}/secret"),
+        format!("/%2e%2e/{directory}/secret"),
+        format!("/..%2f{directory}%2Fsecret"),
+        format!("/..\\{directory}\\secret"),
+        format!("/..%5c{directory}%5csecret"),
+        format!("/{}", secret.display()),
+        format!("/%2f{}", secret.display()),
+        format!("{}%00", secret.display()),
+        format!("ws://h/../{directory}/secret"),
+        format!("file://{}", secret.display()),
+        "/link".to_owned(),
+        "/up/secret".to_owned(),
+        "/up/".to_owned(),
+        "/up".to_owned(),
+    ] {
+        let response = server.get(&target);
+        assert!(response.starts_with("HTTP/1.0 404 File not found\r\n"), "{target}: {response}");
+        assert!(!response.contains("SECRET"), "{target}");
+    }
+}
+
+#[test]
+fn links_lead_out_when_that_is_allowed() {
+    let server = Server::start_with(|config| config.handlers.allow_outside_root = true);
+    let outside = tempfile::tempdir().expect("a directory");
+    fs::write(outside.path().join("a"), "outside").expect("a file");
+    symlink(outside.path(), server.root.path().join("up")).expect("a link");
+    assert!(server.get("/up/a").ends_with("\r\n\r\noutside"));
+}
+
+#[test]
+fn head_has_no_body_and_keeps_the_connection() {
+    let server = Server::start();
+    server.write("a.txt", "hello");
+    let mut client = server.connect();
+    client.send("HEAD /a.txt HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(field(&client.head(), "content-length"), Some("5"));
+    client.send("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().1, "hello");
+}
+
+#[test]
+fn ranges() {
+    let server = Server::start();
+    server.write("a.txt", "0123456789");
+    for (range, status, content_range, body) in [
+        ("bytes=2-4", "206 Partial Content", Some("bytes 2-4/10"), "234"),
+        ("bytes=-2", "206 Partial Content", Some("bytes 8-9/10"), "89"),
+        ("bytes=20-", "416 Range Not Satisfiable", Some("bytes */10"), ""),
+        ("bytes=0-1,3-4", "200 OK", None, "0123456789"),
+    ] {
+        let request = format!("GET /a.txt HTTP/1.1\r\nRange: {range}\r\nConnection: close\r\n\r\n");
+        let response = server.ask(request);
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{response}");
+        assert_eq!(field(&response, "content-range"), content_range);
+        assert!(response.ends_with(&format!("\r\n\r\n{body}")), "{response}");
+    }
+}
+
+#[test]
+fn what_was_not_modified_is_not_sent() {
+    let server = Server::start();
+    server.write("a.txt", "hello");
+    let mut client = server.connect();
+    client.send("GET /a.txt HTTP/1.1\r\n\r\n");
+    let modified = field(&client.response().0, "last-modified").expect("a date").to_owned();
+    client.send(format!("GET /a.txt HTTP/1.1\r\nIf-Modified-Since: {modified}\r\n\r\n"));
+    let head = client.head();
+    assert!(head.starts_with("HTTP/1.1 304 Not Modified\r\n"), "{head}");
+    client.send("GET /a.txt HTTP/1.1\r\nIf-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT\r\n\r\n");
+    assert_eq!(client.response().1, "hello");
+}
+
+#[test]
+fn directories() {
+    let server = Server::start();
+    server.write("dir/\u{fc} <b>.txt", "");
+    server.write("dir/sub/a", "");
+    server.write("index/index.html", "the index");
+    let mut client = server.connect();
+    client.send("GET /dir?a=b HTTP/1.1\r\n\r\n");
+    let (head, _) = client.response();
+    assert!(head.starts_with("HTTP/1.1 301 Moved Permanently\r\n"), "{head}");
+    assert_eq!(field(&head, "location"), Some("/dir/?a=b"));
+    client.send("GET /dir/ HTTP/1.1\r\n\r\n");
+    let (head, page) = client.response();
+    assert_eq!(field(&head, "content-type"), Some("text/html; charset=utf-8"));
+    assert!(page.contains("<a href=\"sub/\">sub/</a>"), "{page}");
+    assert!(page.contains("<a href=\"%C3%BC%20%3Cb%3E.txt\">\u{fc} &lt;b&gt;.txt</a>"), "{page}");
+    client.send("GET /dir/%C3%BC%20%3Cb%3E.txt HTTP/1.1\r\n\r\n");
+    assert!(client.response().0.starts_with("HTTP/1.1 200 OK\r\n"));
+    client.send("GET /index/ HTTP/1.1\r\n\r\n");
+    let (head, page) = client.response();
+    assert_eq!((field(&head, "content-type"), page.as_str()), (Some("text/html"), "the index"));
+}
+
+#[test]
+fn other_methods() {
+    let server = Server::start();
+    for (request, reason) in [
+        ("PUT /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "Unsupported method ('PUT')"),
+        ("OPTIONS * HTTP/1.1\r\n\r\n", "Unsupported method ('OPTIONS')"),
+        ("get / HTTP/1.1\r\n\r\n", "Unsupported method ('get')"),
+        ("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "Can only POST to CGI scripts"),
+    ] {
+        let response = server.ask(request);
+        assert!(response.starts_with(&format!("HTTP/1.0 501 {reason}\r\n")), "{response}");
+    }
+}
+
+#[test]
+fn request_bodies_are_read_past_or_end_the_connection() {
+    let server = Server::start();
+    server.write("a.txt", "hello");
+    let mut client = server.connect();
+    let body = "x".repeat(60_000);
+    client.send(format!("GET /a.txt HTTP/1.1\r\nContent-Length: 60000\r\n\r\n{body}"));
+    assert_eq!(client.response().1, "hello");
+    client.send(
+        "GET /a.txt HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /a.txt HTTP/1.1\r\n\r\n",
+    );
+    let response = client.rest();
+    assert_eq!(field(&response, "connection"), Some("close"));
+    assert!(response.ends_with("\r\n\r\nhello"), "{response}");
+}
+
+#[test]
+fn an_absolute_websocket_uri_without_a_handler_is_a_file() {
+    let server = Server::start();
+    server.write("a.txt", "hello");
+    assert!(server.get("ws://localhost:9998/a.txt").ends_with("\r\n\r\nhello"));
+    assert!(server.get("ws://localhost:x/a.txt").starts_with("HTTP/1.0 404 "));
+}

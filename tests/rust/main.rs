@@ -1,0 +1,7 @@
+//! The async side on real sockets and real files: no Python, a stub in place of the handlers.
+
+mod files;
+mod handover;
+mod heads;
+mod lifecycle;
+mod support;
