@@ -8,6 +8,8 @@ pub mod registry;
 pub mod reload;
 pub mod resource;
 pub mod snapshot;
+#[cfg(test)]
+mod testing;
 pub mod watcher;
 
 use std::io;

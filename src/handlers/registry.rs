@@ -248,3 +248,6 @@ fn readable_file(path: &Path) -> Result<PathBuf, StartError> {
     let name = path.file_name().ok_or_else(|| fail(io::ErrorKind::IsADirectory.into()))?;
     Ok(directory.join(name))
 }
+
+#[cfg(test)]
+mod tests;

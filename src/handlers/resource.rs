@@ -258,3 +258,135 @@ pub(super) fn link_chain(path: &Path) -> Vec<PathBuf> {
     }
     chain
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::testing::Place;
+    use super::*;
+
+    #[test]
+    fn handler_names_end_with_the_suffix_in_any_case() {
+        for name in ["a_wsh.py", "_wsh.py", "A_WSH.PY", "a_Wsh.Py", ".a_wsh.py"] {
+            assert!(is_handler_name(OsStr::new(name)), "{name}");
+        }
+        for name in ["a.py", "wsh.py", "a_wsh.pyc", "a_wsh.py~", ".a_wsh.py.swp", ".#a_wsh.py", ""] {
+            assert!(!is_handler_name(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_key_has_neither_query_nor_fragment() {
+        let table = [
+            ("/a", "/a", false),
+            ("/a?b", "/a", false),
+            ("/a?b?c", "/a", false),
+            ("/a#", "/a", false),
+            ("/a#b", "/a", true),
+            ("/a?b#c", "/a", true),
+            ("/a#b?c", "/a", true),
+            ("/a?#", "/a", false),
+            ("/a##", "/a", true),
+            ("", "", false),
+        ];
+        for (resource, key, fragment) in table {
+            assert_eq!(lookup_key(resource), (key, fragment), "{resource}");
+        }
+    }
+
+    fn tree(root: &str) -> HandlerTree {
+        HandlerTree { root: root.into(), scan: root.into(), allow_outside_root: false }
+    }
+
+    #[test]
+    fn the_resource_is_the_path_below_the_root() {
+        let table = [
+            ("/r", "/r/a_wsh.py", Some("/a")),
+            ("/r", "/r/b/c_wsh.py", Some("/b/c")),
+            ("/r", "/r/_wsh.py", Some("/")),
+            ("/r", "/r/b/_wsh.py", Some("/b/")),
+            ("/r", r"/r/b\c_wsh.py", Some("/b/c")),
+            ("/r", "/r/é_wsh.py", Some("/é")),
+            ("/r", "/r/a_WSH.py", None),
+            ("/r", "/ra/b_wsh.py", None),
+            ("/", "/a_wsh.py", Some("/a")),
+            ("/", "/b/c_wsh.py", Some("/b/c")),
+        ];
+        for (root, path, resource) in table {
+            assert_eq!(tree(root).resource(Path::new(path)).as_deref(), resource, "{root} {path}");
+        }
+        assert_eq!(tree("/r").resource(Path::new(OsStr::from_bytes(b"/r/\xff_wsh.py"))), None);
+    }
+
+    fn found(place: &Place) -> Vec<(String, &'static str)> {
+        let (candidates, unreadable) = HandlerTree::open(&place.config).unwrap().scan();
+        assert_eq!(unreadable, []);
+        let kind = |content: &Content| match content {
+            Content::File(_) => "file",
+            Content::Unreadable(_) => "unreadable",
+            Content::Nothing(_) => "nothing",
+        };
+        let name = |path: &Path| path.strip_prefix(&place.root).unwrap().display().to_string();
+        candidates.iter().map(|c| (name(&c.path), kind(&c.content))).collect()
+    }
+
+    #[test]
+    fn finds_files_first_and_by_name() {
+        let place = Place::with(&[
+            ("b_wsh.py", ""),
+            ("a/z_wsh.py", ""),
+            ("a/a/y_wsh.py", ""),
+            ("A_WSH.PY", ""),
+            ("c/x.py", ""),
+        ]);
+        let names: Vec<_> = found(&place).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["A_WSH.PY", "b_wsh.py", "a/z_wsh.py", "a/a/y_wsh.py"]);
+    }
+
+    #[test]
+    fn follows_links_to_files_but_not_to_directories() {
+        let place = Place::with(&[("in/a_wsh.py", ""), ("../out/b_wsh.py", ""), ("in/plain.py", "")]);
+        symlink("in", place.path("linked")).unwrap();
+        symlink("in", place.path("dir_wsh.py")).unwrap();
+        symlink("in/plain.py", place.path("inside_wsh.py")).unwrap();
+        symlink("../out/b_wsh.py", place.path("outside_wsh.py")).unwrap();
+        symlink("nowhere", place.path("broken_wsh.py")).unwrap();
+        let inside = [("broken_wsh.py", "nothing"), ("inside_wsh.py", "file"), ("in/a_wsh.py", "file")];
+        let inside = inside.map(|(name, kind)| (name.to_owned(), kind));
+        assert_eq!(found(&place), inside);
+        let mut open = place;
+        open.config.allow_outside_root = true;
+        assert!(found(&open).contains(&("outside_wsh.py".to_owned(), "file")));
+    }
+
+    #[test]
+    fn a_sibling_whose_name_begins_alike_is_outside() {
+        let place = Place::with(&[("../handlers2/b_wsh.py", "")]);
+        symlink("../handlers2/b_wsh.py", place.path("b_wsh.py")).unwrap();
+        assert_eq!(found(&place), []);
+        let config = HandlersConfig { scan: place.path("../handlers2"), ..place.config.clone() };
+        let error = HandlerTree::open(&config).unwrap_err();
+        assert!(matches!(error, StartError::ScanOutsideRoot { .. }), "{error}");
+    }
+
+    #[test]
+    fn does_not_open_what_is_no_regular_file() {
+        let place = Place::with(&[]);
+        let _socket = std::os::unix::net::UnixListener::bind(place.path("s_wsh.py")).unwrap();
+        assert_eq!(found(&place), [("s_wsh.py".to_owned(), "nothing")]);
+    }
+
+    #[test]
+    fn tells_every_step_of_a_chain_of_links() {
+        let place = Place::with(&[("../real/c", ""), ("../far/x", "")]);
+        symlink("../real/b", place.path("a_wsh.py")).unwrap();
+        symlink(place.path("../alias").join("c"), place.path("../real/b")).unwrap();
+        symlink("real", place.path("../alias")).unwrap();
+        let chain = link_chain(&place.path("a_wsh.py"));
+        assert_eq!(chain, [place.path("../real/b"), place.path("../real/c")]);
+        symlink("loop", place.path("loop")).unwrap();
+        assert_eq!(link_chain(&place.path("loop")).len(), MAX_LINKS);
+        assert_eq!(link_chain(&place.path("../real/c")), [] as [PathBuf; 0]);
+    }
+}

@@ -1,0 +1,298 @@
+//! The watcher on real files and the system's own events. Every test waits for what must come about.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use notify::event::{DataChange, MetadataKind, RenameMode};
+
+use super::super::registry::Snapshot;
+use super::super::testing::{PATIENCE, Place, StubLoader, served, text};
+use super::*;
+
+/// A place that is watched.
+struct Watched {
+    registry: Arc<Registry<StubLoader>>,
+    place: Place,
+    _watcher: Watcher,
+}
+
+impl Watched {
+    fn new(place: Place) -> Self {
+        let registry = place.open();
+        Self::around(place, registry)
+    }
+
+    fn around(place: Place, registry: Arc<Registry<StubLoader>>) -> Self {
+        let watcher = watch(Arc::clone(&registry), &place.config).unwrap_or_else(|error| panic!("{error}"));
+        Self { registry, place, _watcher: watcher }
+    }
+
+    fn with(files: &[(&str, &str)]) -> Self {
+        Self::new(Place::with(files))
+    }
+
+    /// Waits for a snapshot that `matches`.
+    fn wait(&self, matches: impl Fn(&Snapshot<String>) -> bool) -> Arc<Snapshot<String>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let snapshot = self.registry.snapshot();
+            if matches(&snapshot) {
+                return snapshot;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let next = self.registry.wait_for_generation(snapshot.generation() + 1, left);
+            assert!(next.is_some(), "still {:?}, {:?}", served(&snapshot), snapshot.warnings());
+        }
+    }
+
+    /// Waits until exactly this is served.
+    fn wait_served(&self, expected: &[(&str, &str)]) -> Arc<Snapshot<String>> {
+        self.wait(|snapshot| served(snapshot) == expected)
+    }
+
+    /// Replaces a file in one step: nobody sees it empty.
+    fn replace(&self, name: &str, text: &str) {
+        self.place.write("../draft", text);
+        self.rename("../draft", name);
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.place.path(from), self.place.path(to)).unwrap();
+    }
+
+    fn remove(&self, name: &str) {
+        fs::remove_file(self.place.path(name)).unwrap();
+    }
+}
+
+#[test]
+fn loads_what_is_saved_however_it_is_saved() {
+    let watched = Watched::with(&[("a_wsh.py", "a1"), ("d/b_wsh.py", "b1")]);
+    let first = watched.registry.snapshot();
+    let b = ("/d/b", "b1");
+    watched.place.write("a_wsh.py", "a2");
+    watched.wait_served(&[("/a", "a2"), b]);
+    // Over it: vim, PyCharm, git.
+    watched.place.write("a_wsh.py.new", "a3");
+    watched.rename("a_wsh.py.new", "a_wsh.py");
+    watched.wait_served(&[("/a", "a3"), b]);
+    // From outside of the tree.
+    watched.replace("a_wsh.py", "a4");
+    watched.wait_served(&[("/a", "a4"), b]);
+    watched.remove("a_wsh.py");
+    watched.place.write("a_wsh.py", "a5");
+    watched.wait_served(&[("/a", "a5"), b]);
+    watched.remove("a_wsh.py");
+    let last = watched.wait_served(&[b]);
+    assert!(Arc::ptr_eq(&first.handlers["/d/b"], &last.handlers["/d/b"]), "an untouched file stays");
+    assert_eq!(text(&first, "/a").as_deref(), Some("a1"), "what was taken before stays");
+    watched.place.write("c_wsh.py", "c1");
+    watched.wait_served(&[("/c", "c1"), b]);
+}
+
+#[test]
+fn keeps_the_last_good_version_until_the_file_is_repaired() {
+    let watched = Watched::with(&[("a_wsh.py", "a1")]);
+    watched.replace("a_wsh.py", "FAIL a2");
+    let bad = watched.wait(|snapshot| snapshot.warnings().iter().any(|w| w.contains("FAIL a2")));
+    assert_eq!(served(&bad), [("/a", "a1")]);
+    watched.place.write("a_wsh.py", "a3");
+    let good = watched.wait_served(&[("/a", "a3")]);
+    assert!(good.warnings().is_empty());
+}
+
+#[test]
+fn follows_directories_that_come_and_go() {
+    let watched = Watched::with(&[("a_wsh.py", "a")]);
+    let a = ("/a", "a");
+    watched.place.write("new/deep/b_wsh.py", "b1");
+    watched.wait_served(&[a, ("/new/deep/b", "b1")]);
+    watched.place.write("new/deep/b_wsh.py", "b2");
+    watched.wait_served(&[a, ("/new/deep/b", "b2")]);
+    watched.rename("new", "../away");
+    watched.wait_served(&[a]);
+    watched.rename("../away", "back");
+    watched.wait_served(&[a, ("/back/deep/b", "b2")]);
+    watched.place.write("back/deep/b_wsh.py", "b3");
+    watched.wait_served(&[a, ("/back/deep/b", "b3")]);
+    watched.rename("back", "other");
+    watched.wait_served(&[a, ("/other/deep/b", "b3")]);
+    watched.place.write("other/deep/b_wsh.py", "b4");
+    watched.wait_served(&[a, ("/other/deep/b", "b4")]);
+    fs::remove_dir_all(watched.place.path("other")).unwrap();
+    watched.wait_served(&[a]);
+}
+
+#[test]
+fn follows_the_scan_directory_when_it_is_replaced() {
+    let watched = Watched::with(&[("a_wsh.py", "a1"), ("../next/a_wsh.py", "a2")]);
+    watched.rename("", "../old");
+    watched.rename("../next", "../handlers");
+    watched.wait_served(&[("/a", "a2")]);
+    watched.place.write("a_wsh.py", "a3");
+    watched.wait_served(&[("/a", "a3")]);
+    fs::remove_dir_all(&watched.place.root).unwrap();
+    watched.wait_served(&[]);
+    watched.place.write("a_wsh.py", "a4");
+    watched.wait_served(&[("/a", "a4")]);
+}
+
+#[test]
+fn follows_links_to_where_the_file_is_edited() {
+    let mut place = Place::with(&[("../one/a.py", "a1"), ("../two/a.py", "a2"), ("impl/b.py", "b1")]);
+    place.config.allow_outside_root = true;
+    symlink("../one/a.py", place.path("a_wsh.py")).unwrap();
+    symlink("impl/b.py", place.path("b_wsh.py")).unwrap();
+    let watched = Watched::new(place);
+    watched.wait_served(&[("/a", "a1"), ("/b", "b1")]);
+    watched.place.write("../one/a.py", "a1 edited");
+    watched.wait_served(&[("/a", "a1 edited"), ("/b", "b1")]);
+    watched.place.write("impl/b.py", "b2");
+    watched.wait_served(&[("/a", "a1 edited"), ("/b", "b2")]);
+    // The link is switched, and edits at the new target count from then on.
+    symlink("../two/a.py", watched.place.path("tmp")).unwrap();
+    watched.rename("tmp", "a_wsh.py");
+    watched.wait_served(&[("/a", "a2"), ("/b", "b2")]);
+    watched.replace("../two/a.py", "a3");
+    watched.wait_served(&[("/a", "a3"), ("/b", "b2")]);
+    watched.remove("../two/a.py");
+    watched.wait_served(&[("/b", "b2")]);
+    watched.place.write("../two/a.py", "a4");
+    watched.wait_served(&[("/a", "a4"), ("/b", "b2")]);
+}
+
+#[test]
+fn reads_the_map_file_again() {
+    let mut place = Place::with(&[("a_wsh.py", "a"), ("../conf/map.txt", "")]);
+    place.config.map_file = Some(place.path("../conf/map.txt"));
+    let watched = Watched::new(place);
+    watched.place.write("../conf/map.txt", "/x /a\n");
+    watched.wait_served(&[("/a", "a"), ("/x", "a")]);
+    watched.replace("../conf/map.txt", "/y /a\n");
+    watched.wait_served(&[("/a", "a"), ("/y", "a")]);
+}
+
+#[test]
+fn loads_what_changed_before_the_watch_began() {
+    let place = Place::with(&[("a_wsh.py", "a1")]);
+    let registry = place.open();
+    place.write("a_wsh.py", "a2");
+    let watched = Watched::around(place, registry);
+    watched.wait_served(&[("/a", "a2")]);
+}
+
+#[test]
+fn many_files_at_once_are_one_reload() {
+    let watched = Watched::with(&[("a_wsh.py", "a1")]);
+    let before = watched.registry.snapshot().generation();
+    let blocked = watched.place.loader.block("a_wsh.py");
+    watched.replace("a_wsh.py", "a2");
+    blocked.wait();
+    for i in 0..200 {
+        watched.replace(&format!("f{i}_wsh.py"), &i.to_string());
+    }
+    blocked.release();
+    let after = watched.wait(|snapshot| snapshot.handlers().count() == 201);
+    assert_eq!(after.generation(), before + 2, "a2 by itself, then all the others together");
+    assert_eq!(watched.place.loader.loads(), 202);
+}
+
+#[test]
+fn a_snapshot_is_to_be_had_while_a_file_loads() {
+    let watched = Watched::with(&[("a_wsh.py", "a1")]);
+    let blocked = watched.place.loader.block("a_wsh.py");
+    watched.replace("a_wsh.py", "a2");
+    blocked.wait();
+    assert_eq!(served(&watched.registry.snapshot()), [("/a", "a1")]);
+    blocked.release();
+    watched.wait_served(&[("/a", "a2")]);
+}
+
+#[test]
+fn the_thread_ends_with_the_watcher() {
+    let place = Place::with(&[("a_wsh.py", "a1")]);
+    let registry = place.open();
+    let watcher = watch(Arc::clone(&registry), &place.config).unwrap();
+    assert_eq!(watcher.thread.as_ref().unwrap().thread().name(), Some("wsh-reload"));
+    drop(watcher);
+    assert_eq!(Arc::strong_count(&registry), 1, "the thread's reference is gone");
+}
+
+#[test]
+fn says_why_it_cannot_watch() {
+    let place = Place::with(&[]);
+    let registry = place.open();
+    fs::remove_dir(&place.root).unwrap();
+    let error = watch(registry, &place.config).err().expect("it watches nothing");
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("cannot watch {} for changes: ", place.root.display())), "{text}");
+    let limit = reason(&notify::Error::new(ErrorKind::MaxFilesWatch));
+    assert!(limit.contains("fs.inotify.max_user_watches"), "{limit}");
+    let instances = reason(&notify::Error::io(std::io::Error::from_raw_os_error(libc::EMFILE)));
+    assert!(instances.contains("fs.inotify.max_user_instances"), "{instances}");
+}
+
+#[test]
+fn looks_only_at_events_that_can_matter() {
+    let place = Place::with(&[("d/a_wsh.py", ""), ("d/__pycache__/x", ""), ("../map.txt", "")]);
+    let config = HandlersConfig { map_file: Some(place.path("../map.txt")), ..place.config.clone() };
+    let registry = Arc::new(Registry::open(&config, place.loader.clone()).unwrap_or_else(|e| panic!("{e}")));
+    let mut reloader = Reloader {
+        inputs: registry.inputs(),
+        watches: Watches {
+            notifier: notify::recommended_watcher(|_| {}).unwrap(),
+            scan: place.root.clone(),
+            beside: BTreeSet::new(),
+        },
+        registry,
+        delay: Duration::ZERO,
+        new_directories: BTreeSet::new(),
+    };
+    let create = EventKind::Create(CreateKind::File);
+    let folder = EventKind::Create(CreateKind::Folder);
+    let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    let metadata = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+    let from = EventKind::Modify(ModifyKind::Name(RenameMode::From));
+    let to = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+    let remove = EventKind::Remove(RemoveKind::File);
+    let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    let table = [
+        (create, "a_wsh.py", true),
+        (data, "d/a_wsh.py", true),
+        (metadata, "d/a_wsh.py", true),
+        (written, "d/a_wsh.py", true),
+        (remove, "d/a_wsh.py", true),
+        (to, "d/A_WSH.PY", true),
+        (data, "../map.txt", true),
+        (to, "../map.txt", true),
+        (folder, "d", true),
+        (to, "d", true),
+        (from, "d", true),
+        (from, "gone", false),
+        (create, "d/4913", false),
+        (to, "d/a_wsh.py~", false),
+        (create, "d/.a_wsh.py.swp", false),
+        (create, "d/.#a_wsh.py", false),
+        (data, "d/helper.py", false),
+        (folder, "d/__pycache__", false),
+        (create, "d/__pycache__/a_wsh.cpython-311.pyc", false),
+        (data, "../other.txt", false),
+        (create, "../a_wsh.py", false),
+    ];
+    for (kind, name, matters) in table {
+        let event = Event::new(kind).add_path(place.path(name));
+        assert!(!is_noise(&event));
+        assert_eq!(reloader.notice(Ok(event)), matters, "{kind:?} {name}");
+    }
+    assert_eq!(reloader.new_directories, BTreeSet::from([place.path("d")]));
+    // A directory that is gone matters for what was in it.
+    fs::remove_dir_all(place.path("d")).unwrap();
+    assert!(reloader.notice(Ok(Event::new(from).add_path(place.path("d")))));
+    // Lost events: look at everything.
+    let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+    assert!(reloader.notice(Ok(lost)));
+    assert!(reloader.new_directories.contains(&place.root));
+    for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
+        assert!(is_noise(&Event::new(EventKind::Access(kind)).add_path(place.path("a_wsh.py"))));
+    }
+}
