@@ -1,0 +1,15 @@
+"""An echo without extensions: messages are never compressed, whatever the client offers."""
+
+
+def web_socket_do_extra_handshake(request):
+    request.ws_extension_processors = []
+    if request.ws_requested_protocols:
+        request.ws_protocol = request.ws_requested_protocols[0]
+
+
+def web_socket_transfer_data(request):
+    while True:
+        message = request.ws_stream.receive_message()
+        if message is None:
+            return
+        request.ws_stream.send_message(message, binary=isinstance(message, bytes))
