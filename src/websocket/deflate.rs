@@ -236,7 +236,6 @@ impl MessageDeflater {
         if bfinal {
             let mut payload = deflater.compress(data, Flush::Finish);
             payload.push(0x00);
-            self.deflater = None;
             return payload;
         }
         let mut payload = deflater.compress(data, Flush::Sync);
