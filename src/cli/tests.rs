@@ -193,6 +193,20 @@ fn help_names_every_option_and_default() {
 }
 
 #[test]
+fn the_guide_names_every_option() {
+    let guide = include_str!("../../docs/guide.md");
+    for arg in command().get_arguments() {
+        let long = arg.get_long().unwrap();
+        let shown = match (arg.get_short(), arg.get_value_names()) {
+            (Some(short), Some([value])) if long != "version" => format!("`-{short}`, `--{long} {value}`"),
+            (None, Some([value])) if arg.get_action().takes_values() => format!("`--{long} {value}`"),
+            _ => format!("`--{long}`"),
+        };
+        assert!(guide.contains(&shown), "no {shown} in docs/guide.md");
+    }
+}
+
+#[test]
 fn version_wins_and_keeps_the_interpreter() {
     let invocation = parse(args(&["-p", "1", "--version", "--python", "venv"])).unwrap();
     assert!(matches!(invocation, Invocation::Version { .. }));

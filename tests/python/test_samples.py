@@ -1,6 +1,6 @@
 """The handlers of `handlers/` do what they say, and their page is served.
 
-`$WSHOST` names the server to test; any that takes pywebsocket's options and `--ready-fd` will do.
+They are ordinary handlers: all of this holds on pywebsocket, too.
 """
 
 import hashlib
@@ -8,45 +8,19 @@ import http.client
 import json
 import os
 import re
-import subprocess
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from serving import REPOSITORY, SECONDS, serve, talk
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[str]:
     """`localhost:PORT` of a server on `handlers/`."""
-    read_end, write_end = os.pipe()
-    server = subprocess.Popen(
-        [
-            os.environ.get("WSHOST", str(REPOSITORY / "target" / "debug" / "wshost")),
-            *("-H", "127.0.0.1", "-p", "0", "-d", str(REPOSITORY / "handlers"), "-m", "handler_map.txt"),
-            *("--ready-fd", str(write_end)),
-        ],
-        pass_fds=[write_end],
-    )
-    os.close(write_end)
-    try:
-        with os.fdopen(read_end) as ready:
-            told = ready.read()
-        port = re.search(r"\d+", told)
-        assert port, f"the server did not become ready: {told!r}"
-        yield f"127.0.0.1:{port.group()}"
-    finally:
-        server.kill()
-        server.wait()
-
-
-def talk(host: str, resource: str, **options: object) -> ClientConnection:
-    return connect(f"ws://{host}{resource}", open_timeout=SECONDS, close_timeout=SECONDS, **options)
+    with serve(REPOSITORY / "handlers", "-m", "handler_map.txt") as address:
+        yield address
 
 
 @pytest.mark.parametrize("resource", ["/echo", "/echo_noext", "/mirror"])
