@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //!
+//! - [`program`] – the program: command line → configuration → server → exit code
 //! - [`cli`] – the command line → [`config::Config`]
 //! - [`config`] – plain data, each field with its default and why
 //! - [`error`] – what stops the start
@@ -20,6 +21,75 @@ pub mod error;
 pub mod handlers;
 pub mod http;
 pub mod logging;
+pub mod program;
 pub mod server;
 pub mod shutdown;
 pub mod websocket;
+
+use std::ffi::OsString;
+
+use pyo3::prelude::*;
+
+/// Runs the command line `args` (the program's name first) and returns the exit code.
+#[pyfunction]
+fn main(py: Python<'_>, args: Vec<OsString>) -> u8 {
+    // Python runs already: `--python` has nothing left to choose.
+    py.detach(|| {
+        program::run(args, |python| match python {
+            None => Ok(()),
+            Some(_) => Err(error::StartError::Python(
+                "--python: this wshost runs inside the Python that started it; call that interpreter instead"
+                    .to_owned(),
+            )),
+        })
+    })
+}
+
+/// The native part of wshost. Its names are reached through `pywebsocket3` and `wshost`.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::bridge::connection::Connection;
+    #[pymodule_export]
+    use crate::bridge::dispatch::{Dispatcher, HandlerSuite, default_passive_closing_handshake};
+    #[pymodule_export]
+    use crate::bridge::extensions::{
+        DeflateFramer, ExtensionParameter, ExtensionProcessorInterface, PerMessageDeflateExtensionProcessor,
+        format_extension, format_extensions, get_extension_processor, parse_extensions,
+    };
+    #[pymodule_export]
+    use crate::bridge::frames::{
+        FragmentedFrameBuilder, Frame, StreamOptions, create_binary_frame, create_close_frame,
+        create_closing_handshake_body, create_header, create_length_header, create_ping_frame,
+        create_pong_frame, create_text_frame, parse_frame,
+    };
+    #[pymodule_export]
+    use crate::bridge::handshake::{
+        Handshaker, HandshakerBase, check_request_line, compute_accept, compute_accept_from_unicode,
+        do_handshake, format_header, get_default_port, get_mandatory_header, parse_host_header,
+        parse_token_list, validate_mandatory_header, validate_subprotocol,
+    };
+    #[pymodule_export]
+    use crate::bridge::header_util::{
+        ParsingState, consume, consume_lws, consume_lwses, consume_string, consume_token,
+        consume_token_or_quoted_string, peek, quote_if_necessary,
+    };
+    #[pymodule_export]
+    use crate::bridge::python_logging::log_record;
+    #[pymodule_export]
+    use crate::bridge::request::{Request, RequestHandler};
+    #[pymodule_export]
+    use crate::bridge::stream::Stream;
+    #[pymodule_export]
+    use crate::bridge::util::{
+        NoopMasker, PyDeflater, PyInflater, PyMessageDeflater, PyMessageInflater, RepeatedXorMasker, hexify,
+        pack_byte,
+    };
+    #[pymodule_export]
+    use super::main;
+
+    /// The version of the package.
+    #[pymodule_export]
+    #[allow(non_upper_case_globals, reason = "Python's name")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}

@@ -1,1 +1,31 @@
-//! PyO3 side.
+//! Python: the only module that names PyO3 (with `lib.rs`, which registers it).
+//!
+//! Rules that hold everywhere here: whatever can wait (socket, lock, join) runs inside [`detach::detached`];
+//! classes are `frozen` and `Sync`; no lock is held while Python code runs. Must not import `server`.
+//!
+//! - [`interpreter`] – starts Python inside the binary
+//! - [`loader`] – handler file → suite
+//! - [`host`] – a thread for each connection: handshake, data, close
+//! - [`dispatch`] – the three calls; exception → status or close code
+//! - [`request`], [`connection`], [`stream`], [`frames`], [`handshake`], [`extensions`], [`util`],
+//!   [`header_util`] – the objects and functions that handlers see
+//! - [`socket`], [`detach`], [`limits`] – below them
+//! - [`exceptions`], [`python_logging`] – classes that Python defines and Rust raises; log records
+
+pub mod connection;
+pub mod detach;
+pub mod dispatch;
+pub mod exceptions;
+pub mod extensions;
+pub mod frames;
+pub mod handshake;
+pub mod header_util;
+pub mod host;
+pub mod interpreter;
+pub mod limits;
+pub mod loader;
+pub mod python_logging;
+pub mod request;
+pub mod socket;
+pub mod stream;
+pub mod util;

@@ -58,7 +58,7 @@ pub struct Snapshot<S> {
 }
 
 impl<S> Snapshot<S> {
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { generation: 0, handlers: BTreeMap::new(), warnings: Vec::new(), map_problems: Vec::new() }
     }
 

@@ -1,0 +1,56 @@
+"""Imports wshost's Python files from inside the binary. The binary runs this file before any other."""
+
+from __future__ import annotations
+
+import sys
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
+from types import CodeType, ModuleType
+from typing import Optional, Sequence
+
+
+class EmbeddedImporter(MetaPathFinder, InspectLoader):
+    """Finds and loads modules in a mapping of paths (`pywebsocket3/stream.py`) to source bytes."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self._files = files
+
+    def _path(self, name: str) -> tuple[Optional[str], bool]:
+        """The file of a module and whether it is a package."""
+        base = name.replace('.', '/')
+        for path, is_package in ((base + '/__init__.py', True), (base + '.py', False)):
+            if path in self._files:
+                return path, is_package
+        return None, False
+
+    def find_spec(
+        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
+    ) -> Optional[ModuleSpec]:
+        """The spec of a module inside the binary, `None` for all others."""
+        file, is_package = self._path(fullname)
+        if file is None:
+            return None
+        return spec_from_loader(fullname, self, origin='wshost:' + file, is_package=is_package)
+
+    def is_package(self, fullname: str) -> bool:
+        """Whether the module is a package."""
+        return self._path(fullname)[1]
+
+    def get_source(self, fullname: str) -> str:
+        """The module's source. Raises `ImportError` for modules that are not inside the binary."""
+        file, _ = self._path(fullname)
+        if file is None:
+            raise ImportError(f'{fullname} is not part of wshost', name=fullname)
+        return self._files[file].decode('utf-8')
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The module's code, with the place inside the binary as its file name."""
+        file, _ = self._path(fullname)
+        return self.source_to_code(self.get_source(fullname), f'wshost:{file}')
+
+
+def install(files: dict[str, bytes]) -> None:
+    """Makes the files importable before any that are installed: the native module fits only these."""
+    normalized = {str(path).replace('\\', '/'): source for path, source in files.items()}
+    sys.meta_path.insert(0, EmbeddedImporter(normalized))

@@ -1,0 +1,133 @@
+//! `request.connection`: the raw socket as handlers see it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+
+use super::detach::detached;
+use super::exceptions::os_error;
+use super::socket::Socket;
+
+/// The connection of a request: unbuffered bytes, past all framing.
+#[pyclass(frozen, dict, weakref, module = "wshost")]
+pub struct Connection {
+    pub(crate) socket: Arc<Socket>,
+    /// The client's address: `(host, port)`, for IPv6 `(host, port, flowinfo, scope_id)`.
+    #[pyo3(get)]
+    remote_addr: Py<PyTuple>,
+    /// The server's `(name, port)` as configured.
+    #[pyo3(get)]
+    local_addr: (String, u16),
+    head_lines: Vec<Vec<u8>>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        py: Python<'_>,
+        socket: Arc<Socket>,
+        local_addr: (String, u16),
+        head: &[u8],
+    ) -> PyResult<Self> {
+        let remote_addr = address(py, socket.peer)?.unbind();
+        let head_lines = head.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        Ok(Self { socket, remote_addr, local_addr, head_lines })
+    }
+
+    /// The client's address as Python's sockets give it.
+    pub(crate) fn remote_addr(&self, py: Python<'_>) -> Py<PyTuple> {
+        self.remote_addr.clone_ref(py)
+    }
+}
+
+/// An address as Python's sockets give it.
+fn address(py: Python<'_>, address: SocketAddr) -> PyResult<Bound<'_, PyTuple>> {
+    let host = address.ip().to_string();
+    match address {
+        SocketAddr::V4(address) => (host, address.port()).into_pyobject(py),
+        SocketAddr::V6(address) => {
+            (host, address.port(), address.flowinfo(), address.scope_id()).into_pyobject(py)
+        }
+    }
+}
+
+#[pymethods]
+impl Connection {
+    /// Writes `data` (bytes-like) at once, unbuffered and unchecked; returns the number of bytes.
+    ///
+    /// Raises `TypeError` for `str`, `OSError` when the peer is gone. May be called from any thread.
+    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let written = with_bytes(data, |bytes| {
+            (detached(py, || self.socket.write(bytes, &[])), bytes.len())
+        })?;
+        written.0.map(|()| written.1).map_err(|error| os_error(py, &error))
+    }
+
+    /// One raw read of at most `length` bytes; waits for the first one. `b''` at the end of the stream.
+    ///
+    /// Raises `OSError` when the connection is broken. A negative length reads to the end.
+    fn read<'py>(&self, py: Python<'py>, length: isize) -> PyResult<Bound<'py, PyBytes>> {
+        let Ok(length) = usize::try_from(length) else {
+            return self.read_to_end(py);
+        };
+        let data = detached(py, || self.socket.read_some(length));
+        data.map(|data| PyBytes::new(py, &data)).map_err(|error| os_error(py, &error))
+    }
+
+    /// The lines of the request head as received, line ends included.
+    fn get_memorized_lines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.head_lines.iter().map(|line| PyBytes::new(py, line)))
+    }
+
+    /// See `remote_addr`.
+    fn get_remote_addr(&self, py: Python<'_>) -> Py<PyTuple> {
+        self.remote_addr(py)
+    }
+
+    /// See `local_addr`.
+    fn get_local_addr(&self) -> (String, u16) {
+        self.local_addr.clone()
+    }
+
+    /// The client's IP address (Apache's mod_python had it; some old handlers read it).
+    #[getter]
+    fn remote_ip(&self) -> String {
+        self.socket.peer.ip().to_string()
+    }
+}
+
+impl Connection {
+    fn read_to_end<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let mut all = Vec::new();
+        loop {
+            let data =
+                detached(py, || self.socket.read_some(usize::MAX)).map_err(|error| os_error(py, &error))?;
+            if data.is_empty() {
+                return Ok(PyBytes::new(py, &all));
+            }
+            all.extend_from_slice(&data);
+        }
+    }
+}
+
+/// Calls `use_bytes` with the bytes of a bytes-like object; `bytes` without a copy. `str` is a `TypeError`
+/// with Python's own text.
+pub(crate) fn with_bytes<R>(data: &Bound<'_, PyAny>, use_bytes: impl FnOnce(&[u8]) -> R) -> PyResult<R> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        return Ok(use_bytes(bytes.as_bytes()));
+    }
+    if data.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err("a bytes-like object is required, not 'str'"));
+    }
+    // Others may be changed by another thread while this one is detached: work on a copy.
+    let copy = PyBuffer::<u8>::get(data)
+        .map_err(|_| {
+            let name = data.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string());
+            PyTypeError::new_err(format!("a bytes-like object is required, not '{name}'"))
+        })?
+        .to_vec(data.py())?;
+    Ok(use_bytes(&copy))
+}

@@ -1,0 +1,262 @@
+//! `dispatch.Dispatcher`: resource → handler, the three calls, and what each exception means to the peer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::exceptions::PyException;
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+use super::detach::detached;
+use super::exceptions::{
+    ABORTED_BY_USER, BAD_OPERATION, CONNECTION_TERMINATED, DISPATCH, ExceptionClass, HANDSHAKE_FAILED,
+    INVALID_FRAME, INVALID_UTF8, MESSAGE_TOO_BIG, UNSUPPORTED_FRAME, prepend_message,
+};
+use super::loader::PythonLoader;
+use super::python_logging::{Level, Logger, repr, traceback};
+use crate::config::HandlersConfig;
+use crate::error::StartError;
+use crate::handlers::registry::{Registry, Snapshot};
+
+static LOG: Logger = Logger::new("pywebsocket3.dispatch.Dispatcher");
+
+const FORBIDDEN: u16 = 403;
+const BAD_REQUEST: u16 = 400;
+
+/// What each exception of `web_socket_transfer_data` makes the server close with. The first class that
+/// matches decides, so subclasses stand before their bases. `None`: the peer is gone, nothing is sent.
+static CLOSE_CODES: [(&ExceptionClass, Option<u16>); 6] = [
+    (&BAD_OPERATION, Some(1011)),
+    (&MESSAGE_TOO_BIG, Some(1009)),
+    (&INVALID_FRAME, Some(1002)),
+    (&UNSUPPORTED_FRAME, Some(1003)),
+    (&INVALID_UTF8, Some(1007)),
+    (&CONNECTION_TERMINATED, None),
+];
+
+/// The functions of a handler file.
+#[pyclass(name = "_HandlerSuite", frozen, get_all, module = "pywebsocket3.dispatch")]
+pub struct HandlerSuite {
+    /// `web_socket_do_extra_handshake`.
+    pub(crate) do_extra_handshake: Py<PyAny>,
+    /// `web_socket_transfer_data`.
+    pub(crate) transfer_data: Py<PyAny>,
+    /// `web_socket_passive_closing_handshake`, or the default.
+    pub(crate) passive_closing_handshake: Py<PyAny>,
+}
+
+/// What the registry holds for each file.
+pub(crate) type Suite = Py<HandlerSuite>;
+
+/// Where a dispatcher looks its handlers up.
+enum Source {
+    /// A tree of files of its own.
+    Tree(Box<Registry<PythonLoader>>),
+    /// What the server had loaded when a connection came: the connection keeps it to its end.
+    Pinned(Arc<Snapshot<Suite>>),
+}
+
+/// Knows the handlers and calls them.
+#[pyclass(frozen, dict, weakref, subclass, module = "pywebsocket3.dispatch")]
+pub struct Dispatcher(Source);
+
+impl Dispatcher {
+    /// The dispatcher of one connection of the server.
+    pub(crate) fn pinned(snapshot: Arc<Snapshot<Suite>>) -> Self {
+        Self(Source::Pinned(snapshot))
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot<Suite>> {
+        match &self.0 {
+            Source::Tree(registry) => registry.snapshot(),
+            Source::Pinned(snapshot) => Arc::clone(snapshot),
+        }
+    }
+
+    /// The handler for `request.ws_resource`.
+    fn suite<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, HandlerSuite>>> {
+        let resource: String = request.getattr("ws_resource")?.extract()?;
+        self.get_handler_suite(request.py(), &resource)
+    }
+
+    fn known_suite<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, HandlerSuite>> {
+        match self.suite(request)? {
+            Some(suite) => Ok(suite),
+            None => {
+                let resource = repr(&request.getattr("ws_resource")?);
+                Err(DISPATCH.error(request.py(), format!("No handler for: {resource}")))
+            }
+        }
+    }
+
+    fn run_transfer_data(&self, request: &Bound<'_, PyAny>) -> PyResult<()> {
+        let suite = self.known_suite(request)?;
+        suite.get().transfer_data.bind(request.py()).call1((request,))?;
+        if !request.getattr("server_terminated")?.is_truthy()? {
+            request.getattr("ws_stream")?.call_method0("close_connection")?;
+        }
+        Ok(())
+    }
+}
+
+/// What `name raised exception for RESOURCE: ` puts before a handler's exception.
+fn blame(request: &Bound<'_, PyAny>, function: &str, error: &PyErr) {
+    let resource = request.getattr("ws_resource").map_or_else(|_| String::new(), |name| name.to_string());
+    prepend_message(request.py(), error, &format!("{function} raised exception for {resource}: "));
+}
+
+#[pymethods]
+impl Dispatcher {
+    /// Loads the handlers below `scan_dir` (default: `root_dir`), whose resources count from `root_dir`.
+    ///
+    /// Raises `DispatchException` when `scan_dir` is not below `root_dir`.
+    #[new]
+    #[pyo3(signature = (root_dir, scan_dir=None, allow_handlers_outside_root_dir=true, handler_encoding=None))]
+    fn new(
+        py: Python<'_>,
+        root_dir: PathBuf,
+        scan_dir: Option<PathBuf>,
+        allow_handlers_outside_root_dir: bool,
+        handler_encoding: Option<String>,
+    ) -> PyResult<Self> {
+        let config = HandlersConfig {
+            scan: scan_dir.unwrap_or_else(|| root_dir.clone()),
+            root: root_dir,
+            allow_outside_root: allow_handlers_outside_root_dir,
+            map_file: None,
+            encoding: handler_encoding,
+            reload: false,
+            reload_delay: Duration::ZERO,
+        };
+        let loader = PythonLoader::new(config.encoding.clone());
+        match detached(py, || Registry::open(&config, loader)) {
+            Ok(registry) => Ok(Self(Source::Tree(Box::new(registry)))),
+            // pywebsocket: a directory that is not there has no handlers.
+            Err(StartError::Directory { .. }) => Ok(Self::pinned(Arc::new(Snapshot::empty()))),
+            Err(error) => Err(DISPATCH.error(py, error.to_string())),
+        }
+    }
+
+    /// Lets `alias_resource_path` be served by the handler of `existing_resource_path`.
+    ///
+    /// Raises `DispatchException` when there is none.
+    fn add_resource_path_alias(
+        &self,
+        py: Python<'_>,
+        alias_resource_path: &str,
+        existing_resource_path: &str,
+    ) -> PyResult<()> {
+        let added = match &self.0 {
+            Source::Tree(registry) => {
+                detached(py, || registry.add_alias(alias_resource_path, existing_resource_path))
+            }
+            Source::Pinned(_) => false,
+        };
+        if added {
+            return Ok(());
+        }
+        let resource = repr(PyString::new(py, existing_resource_path).as_any());
+        Err(DISPATCH.error(py, format!("No handler for: {resource}")))
+    }
+
+    /// The handler files that could not be used, as `PATH: reason`.
+    fn source_warnings(&self) -> Vec<String> {
+        self.snapshot().warnings().to_vec()
+    }
+
+    /// The loaded handlers, by resource.
+    #[getter]
+    fn _handler_suite_map<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let map = PyDict::new(py);
+        for (resource, handler) in self.snapshot().handlers() {
+            map.set_item(resource, handler.suite.bind(py))?;
+        }
+        Ok(map)
+    }
+
+    /// The functions for a resource, query allowed; `None` when there is no handler.
+    ///
+    /// Raises `DispatchException` with status 400 for a handler's resource with a fragment.
+    fn get_handler_suite<'py>(
+        &self,
+        py: Python<'py>,
+        resource: &str,
+    ) -> PyResult<Option<Bound<'py, HandlerSuite>>> {
+        match self.snapshot().resolve(resource) {
+            Ok(handler) => Ok(handler.map(|handler| handler.suite.bind(py).clone())),
+            Err(error) => {
+                let arguments =
+                    (error.to_string(), BAD_REQUEST).into_pyobject(py)?;
+                Err(DISPATCH.error_with(&arguments))
+            }
+        }
+    }
+
+    /// Calls `web_socket_do_extra_handshake`.
+    ///
+    /// Raises `DispatchException` without a handler, `AbortedByUserException` when the handler aborts,
+    /// `HandshakeException` with status 403 for any other exception of the handler.
+    fn do_extra_handshake(&self, request: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = request.py();
+        let suite = self.known_suite(&request)?;
+        let Err(error) = suite.get().do_extra_handshake.bind(py).call1((&request,)) else {
+            return Ok(());
+        };
+        if ABORTED_BY_USER.matches(py, &error) {
+            LOG.log(py, Level::Debug, || traceback(py, &error));
+            return Err(error);
+        }
+        if !error.is_instance_of::<PyException>(py) {
+            return Err(error);
+        }
+        blame(&request, "web_socket_do_extra_handshake", &error);
+        LOG.log(py, Level::Debug, || traceback(py, &error));
+        let arguments: Bound<'_, PyTuple> = (error.value(py), FORBIDDEN).into_pyobject(py)?;
+        let failure = HANDSHAKE_FAILED.error_with(&arguments);
+        failure.set_cause(py, Some(error));
+        Err(failure)
+    }
+
+    /// Calls `web_socket_transfer_data` and closes the connection with the code that its outcome asks for.
+    ///
+    /// Raises `DispatchException` without a handler, `AbortedByUserException` when the handler aborts, and
+    /// any exception that is none of the package's own.
+    fn transfer_data(&self, request: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = request.py();
+        let Err(error) = self.run_transfer_data(&request) else {
+            return Ok(());
+        };
+        if ABORTED_BY_USER.matches(py, &error) {
+            LOG.log(py, Level::Debug, || traceback(py, &error));
+            return Err(error);
+        }
+        if let Some((_, code)) = CLOSE_CODES.iter().find(|(class, _)| class.matches(py, &error)) {
+            LOG.log(py, Level::Debug, || error.value(py).to_string());
+            return match code {
+                Some(code) => request.getattr("ws_stream")?.call_method1("close_connection", (code,)).map(drop),
+                None => Ok(()),
+            };
+        }
+        if error.is_instance_of::<PyException>(py) {
+            blame(&request, "web_socket_transfer_data", &error);
+        }
+        Err(error)
+    }
+
+    /// Calls `web_socket_passive_closing_handshake`: code and reason for the reply to a close frame.
+    fn passive_closing_handshake<'py>(&self, request: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = request.py();
+        match self.suite(&request)? {
+            Some(suite) => suite.get().passive_closing_handshake.bind(py).call1((request,)),
+            None => default_passive_closing_handshake(request),
+        }
+    }
+}
+
+/// The reply of handlers without `web_socket_passive_closing_handshake`: `(1000, '')`.
+#[pyfunction(name = "_default_passive_closing_handshake_handler")]
+pub fn default_passive_closing_handshake(request: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    (1000, "").into_bound_py_any(request.py())
+}

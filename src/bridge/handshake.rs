@@ -1,0 +1,577 @@
+//! The opening handshake: `handshake.base.HandshakerBase`, `handshake.hybi.Handshaker` and their functions.
+//!
+//! It works on any object with the request's attributes: the server's own and those of wptserve's HTTP/2 path,
+//! which subclasses [`HandshakerBase`].
+
+use pyo3::exceptions::PyAssertionError;
+use pyo3::intern;
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+
+use super::connection::with_bytes;
+use super::exceptions::{EXTENSION_PARSING, HANDSHAKE_FAILED, VERSION};
+use super::extensions::{PERMESSAGE_DEFLATE, format_extensions, get_extension_processor, parse_extensions};
+use super::frames::StreamOptions;
+use super::python_logging::{Level, Logger, repr};
+use super::stream::Stream;
+use crate::websocket::handshake::{accept_key, is_valid_key};
+use crate::websocket::header::{self, TokenListError};
+
+static LOG: Logger = Logger::new("pywebsocket3.handshake.hybi.Handshaker");
+static MODULE_LOG: Logger = Logger::new("pywebsocket3.handshake");
+
+const BAD_REQUEST: u16 = 400;
+const SUPPORTED_VERSION: &str = "13";
+
+fn failed(py: Python<'_>, text: String) -> PyErr {
+    HANDSHAKE_FAILED.error(py, text)
+}
+
+fn failed_with(py: Python<'_>, text: String, status: u16) -> PyErr {
+    match (text, status).into_pyobject(py) {
+        Ok(arguments) => HANDSHAKE_FAILED.error_with(&arguments),
+        Err(error) => error,
+    }
+}
+
+fn quoted(py: Python<'_>, text: &str) -> String {
+    repr(PyString::new(py, text).as_any())
+}
+
+/// `request.headers_in.get(key)`.
+fn header<'py>(request: &Bound<'py, PyAny>, key: &str) -> PyResult<Option<String>> {
+    request.getattr("headers_in")?.call_method1("get", (key,))?.extract()
+}
+
+/// The value of a header field. Raises `HandshakeException` when it is missing.
+#[pyfunction]
+pub fn get_mandatory_header(request: Bound<'_, PyAny>, key: &str) -> PyResult<String> {
+    header(&request, key)?.ok_or_else(|| failed(request.py(), format!("Header {key} is not defined")))
+}
+
+/// Raises `HandshakeException` (with `fail_status`) unless a header field has a value, in any letter case.
+#[pyfunction]
+#[pyo3(signature = (request, key, expected_value, fail_status=None))]
+pub fn validate_mandatory_header(
+    request: Bound<'_, PyAny>,
+    key: &str,
+    expected_value: &str,
+    fail_status: Option<u16>,
+) -> PyResult<()> {
+    let py = request.py();
+    let value = get_mandatory_header(request, key)?;
+    if value.to_lowercase() == expected_value.to_lowercase() {
+        return Ok(());
+    }
+    let (expected, found) = (quoted(py, expected_value), quoted(py, &value));
+    let text = format!("Expected {expected} for header {key} but found {found} (case-insensitive)");
+    Err(match fail_status {
+        Some(status) => failed_with(py, text, status),
+        None => failed(py, text),
+    })
+}
+
+/// The elements of a header value that is a list of tokens. Raises `HandshakeException` when it is not.
+#[pyfunction]
+pub fn parse_token_list(py: Python<'_>, data: &str) -> PyResult<Vec<String>> {
+    header::parse_token_list(data).map_err(|error| {
+        failed(
+            py,
+            match error {
+                TokenListError::ExpectedComma { found } => {
+                    format!("Expected a comma but found {}", quoted(py, &found.to_string()))
+                }
+                TokenListError::Empty => "No valid token found".to_owned(),
+            },
+        )
+    })
+}
+
+/// Raises `HandshakeException` unless the subprotocol is a token (RFC 6455 section 4.1).
+#[pyfunction]
+pub fn validate_subprotocol(py: Python<'_>, subprotocol: Bound<'_, PyAny>) -> PyResult<()> {
+    if !subprotocol.is_truthy()? {
+        return Err(failed(py, "Invalid subprotocol name: empty".to_owned()));
+    }
+    let chars: Vec<char> = subprotocol.extract::<String>()?.chars().collect();
+    let end = header::consume_token(&chars, 0).unwrap_or(0);
+    match chars.get(end) {
+        None => Ok(()),
+        Some(rest) => {
+            let rest = quoted(py, &rest.to_string());
+            Err(failed(py, format!("Invalid non-token string in subprotocol name: {rest}")))
+        }
+    }
+}
+
+/// Host and port of the `Host` field; the port is the scheme's where none is given.
+///
+/// Raises `HandshakeException` for a port that is no number.
+#[pyfunction]
+pub fn parse_host_header<'py>(request: Bound<'py, PyAny>) -> PyResult<(String, Bound<'py, PyAny>)> {
+    let py = request.py();
+    let host: String = request.getattr("headers_in")?.get_item("Host")?.extract()?;
+    match host.split_once(':') {
+        None => Ok((host, get_default_port(request.call_method0("is_https")?)?.into_bound_py_any(py)?)),
+        Some((name, port)) => match py.get_type::<pyo3::types::PyInt>().call1((port,)) {
+            Ok(number) => Ok((name.to_owned(), number)),
+            Err(error) => {
+                Err(failed(py, format!("Invalid port number format: {}", repr(error.value(py).as_any()))))
+            }
+        },
+    }
+}
+
+/// 443 for secure connections, else 80.
+#[pyfunction]
+pub fn get_default_port(is_secure: Bound<'_, PyAny>) -> PyResult<u16> {
+    Ok(if is_secure.is_truthy()? { 443 } else { 80 })
+}
+
+/// Raises `HandshakeException` unless the request line is `GET ... HTTP/1.1` (RFC 6455 section 4.1).
+#[pyfunction]
+pub fn check_request_line(request: Bound<'_, PyAny>) -> PyResult<()> {
+    let py = request.py();
+    let method = request.getattr("method")?;
+    if !method.eq("GET")? {
+        return Err(failed(py, format!("Method is not GET: {}", repr(&method))));
+    }
+    let protocol = request.getattr("protocol")?;
+    if !protocol.eq("HTTP/1.1")? {
+        return Err(failed(py, format!("Version is not HTTP/1.1: {}", repr(&protocol))));
+    }
+    Ok(())
+}
+
+/// The `Sec-WebSocket-Accept` value for a key in bytes (RFC 6455 section 4.2.2).
+#[pyfunction]
+pub fn compute_accept<'py>(key: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let accept = with_bytes(&key, accept_key)?;
+    Ok(PyBytes::new(key.py(), accept.as_bytes()))
+}
+
+/// The `Sec-WebSocket-Accept` value for a key in `str`.
+#[pyfunction]
+pub fn compute_accept_from_unicode<'py>(py: Python<'py>, unicode_key: &str) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, accept_key(unicode_key.as_bytes()).as_bytes())
+}
+
+/// A header line with its line end.
+#[pyfunction]
+pub fn format_header(name: Bound<'_, PyAny>, value: Bound<'_, PyAny>) -> PyResult<String> {
+    Ok(format!("{}: {}\r\n", name.str()?.to_str()?, value.str()?.to_str()?))
+}
+
+/// The opening handshake without the parts that depend on how the request came (HTTP/1.1 or HTTP/2).
+///
+/// Subclasses say how: `_protocol_rfc`, `_transform_header`, `_validate_request`, `_set_accept`,
+/// `_send_handshake`.
+#[pyclass(frozen, dict, subclass, module = "pywebsocket3.handshake.base")]
+pub struct HandshakerBase;
+
+fn left_to_subclasses() -> PyErr {
+    PyAssertionError::new_err("subclasses should implement this method")
+}
+
+#[pymethods]
+impl HandshakerBase {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self
+    }
+
+    /// A handshaker that answers `request` and asks `dispatcher` for its handler.
+    fn __init__(slf: &Bound<'_, Self>, request: Bound<'_, PyAny>, dispatcher: Bound<'_, PyAny>) -> PyResult<()> {
+        let class = slf.get_type();
+        let name = format!("{}.{}", class.module()?, class.name()?);
+        slf.setattr("_logger", slf.py().import("logging")?.call_method1("getLogger", (name,))?)?;
+        slf.setattr("_request", request)?;
+        slf.setattr("_dispatcher", dispatcher)
+    }
+
+    /// The name of the RFC that the subclass implements.
+    #[allow(clippy::unused_self, reason = "subclasses override it")]
+    fn _protocol_rfc(&self) -> PyResult<()> {
+        Err(left_to_subclasses())
+    }
+
+    /// A header field's name as the subclass's transport has it (HTTP/2: in lower case).
+    #[allow(clippy::unused_self, reason = "subclasses override it")]
+    fn _transform_header(&self, header: Bound<'_, PyAny>) -> PyResult<()> {
+        drop(header);
+        Err(left_to_subclasses())
+    }
+
+    /// Checks what the transport makes mandatory.
+    #[allow(clippy::unused_self, reason = "subclasses override it")]
+    fn _validate_request(&self) -> PyResult<()> {
+        Err(left_to_subclasses())
+    }
+
+    /// Computes what proves to the client that it was understood.
+    #[allow(clippy::unused_self, reason = "subclasses override it")]
+    fn _set_accept(&self) -> PyResult<()> {
+        Err(left_to_subclasses())
+    }
+
+    /// Sends the response.
+    #[allow(clippy::unused_self, reason = "subclasses override it")]
+    fn _send_handshake(&self) -> PyResult<()> {
+        Err(left_to_subclasses())
+    }
+
+    /// The whole handshake: checks the request, calls the handler, negotiates extensions, makes
+    /// `request.ws_stream`, sends the response.
+    ///
+    /// Raises `HandshakeException` with the HTTP status to answer with, `VersionException`, and what the
+    /// handler raises to abort.
+    fn do_handshake(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let request = slf.getattr("_request")?;
+        request.setattr("ws_close_code", py.None())?;
+        request.setattr("ws_close_reason", py.None())?;
+        slf.call_method0("_validate_request")?;
+        request.setattr("ws_resource", request.getattr("uri")?)?;
+        request.setattr("ws_version", slf.call_method0("_check_version")?)?;
+        Self::negotiate(slf, &request).inspect_err(|error| {
+            if HANDSHAKE_FAILED.matches(py, error) {
+                let value = error.value(py);
+                let undecided = value.getattr("status").and_then(|status| status.is_truthy()).is_ok_and(|set| !set);
+                if undecided && let Err(error) = value.setattr("status", BAD_REQUEST) {
+                    error.write_unraisable(py, Some(value));
+                }
+            }
+        })
+    }
+
+    /// The protocol version, 13. Raises `VersionException` for another, `HandshakeException` for several.
+    fn _check_version(slf: &Bound<'_, Self>) -> PyResult<u32> {
+        let py = slf.py();
+        let name = transformed(slf, "Sec-WebSocket-Version")?;
+        let version = get_mandatory_header(slf.getattr("_request")?, &name)?;
+        if version == SUPPORTED_VERSION {
+            return Ok(13);
+        }
+        let found = quoted(py, &version);
+        if version.contains(',') {
+            let text = format!("Multiple versions ({found}) are not allowed for header {name}");
+            return Err(failed_with(py, text, BAD_REQUEST));
+        }
+        let text = format!("Unsupported version {found} for header {name}");
+        let arguments = PyTuple::new(py, [text.as_str(), SUPPORTED_VERSION])?;
+        Err(VERSION.error_with(&arguments))
+    }
+
+    /// Sets `request.ws_origin`.
+    fn _get_origin(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let request = slf.getattr("_request")?;
+        let origin = header(&request, &transformed(slf, "Origin")?)?;
+        request.setattr("ws_origin", origin)
+    }
+
+    /// Sets `request.ws_protocol` to `None` and `request.ws_requested_protocols` to what the client offers;
+    /// also `request.sts`, Mozilla's addition.
+    fn _set_protocol(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let request = slf.getattr("_request")?;
+        request.setattr("ws_protocol", py.None())?;
+        request.setattr("sts", py.None())?;
+        let offered = header(&request, &transformed(slf, "Sec-WebSocket-Protocol")?)?;
+        let protocols = offered.map(|offered| parse_token_list(py, &offered)).transpose()?;
+        if let Some(protocols) = &protocols {
+            LOG.log(py, Level::Debug, || format!("Subprotocols requested: {protocols:?}"));
+        }
+        request.setattr("ws_requested_protocols", protocols)
+    }
+
+    /// Sets `request.ws_requested_extensions`.
+    fn _parse_extensions(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let request = slf.getattr("_request")?;
+        let offered = header(&request, &transformed(slf, "Sec-WebSocket-Extensions")?)?;
+        let Some(offered) = offered.filter(|offered| !offered.is_empty()) else {
+            return request.setattr("ws_requested_extensions", py.None());
+        };
+        let extensions = parse_extensions(py, &offered).map_err(|error| {
+            if EXTENSION_PARSING.matches(py, &error) {
+                let error = repr(error.value(py).as_any());
+                failed(py, format!("Failed to parse sec-websocket-extensions header: {error}"))
+            } else {
+                error
+            }
+        })?;
+        LOG.log(py, Level::Debug, || format!("Extensions requested: {offered:?}"));
+        request.setattr("ws_requested_extensions", extensions)
+    }
+
+    /// The processors for the extensions that the client offers and we know.
+    fn _get_extension_processors_requested<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        let processors = PyList::empty(slf.py());
+        let offers = slf.getattr("_request")?.getattr("ws_requested_extensions")?;
+        if !offers.is_none() {
+            for offer in offers.try_iter()? {
+                if let Some(processor) = get_extension_processor(offer?)? {
+                    processors.append(processor)?;
+                }
+            }
+        }
+        Ok(processors)
+    }
+
+    /// Lets the processors answer, sets `request.ws_extensions` to what was accepted, and puts their filters
+    /// into the options. The first one accepted wins: all of them compress.
+    fn _process_extensions(slf: &Bound<'_, Self>, stream_options: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let request = slf.getattr("_request")?;
+        let active = |processor: &Bound<'_, PyAny>| processor.call_method0("is_active")?.is_truthy();
+        let mut processors = Vec::new();
+        for processor in request.getattr("ws_extension_processors")?.try_iter()? {
+            let processor = processor?;
+            if !processor.is_none() {
+                processors.push(processor);
+            }
+        }
+        let all = PyList::new(py, &processors)?;
+        for processor in processors.iter().rev() {
+            if active(processor)? {
+                processor.call_method1("check_consistency_with_other_processors", (&all,))?;
+            }
+        }
+        let mut candidates = Vec::new();
+        for processor in processors {
+            if active(&processor)? {
+                candidates.push(processor);
+            }
+        }
+        let accepted = PyList::empty(py);
+        let mut deflate = false;
+        for (index, processor) in candidates.iter().enumerate() {
+            if !active(processor)? {
+                continue;
+            }
+            let response = processor.call_method0("get_extension_response")?;
+            if response.is_none() {
+                continue;
+            }
+            deflate |= response.call_method0("name")?.eq(PERMESSAGE_DEFLATE)?;
+            accepted.append(response)?;
+            processor.call_method1("setup_stream_options", (&stream_options,))?;
+            for other in &candidates[index + 1..] {
+                other.call_method1("set_active", (false,))?;
+            }
+        }
+        request.setattr("ws_deflate", deflate)?;
+        if accepted.is_empty() {
+            request.setattr("ws_extensions", py.None())
+        } else {
+            LOG.log(py, Level::Debug, || {
+                format!("Extensions accepted: {}", format_extensions(accepted.clone().into_any()).unwrap_or_default())
+            });
+            request.setattr("ws_extensions", accepted)
+        }
+    }
+}
+
+/// A header field's name as the handshaker's transport has it.
+fn transformed(slf: &Bound<'_, HandshakerBase>, name: &str) -> PyResult<String> {
+    slf.call_method1(intern!(slf.py(), "_transform_header"), (name,))?.extract()
+}
+
+impl HandshakerBase {
+    /// The part of the handshake whose failures are answered with 400 unless they say otherwise.
+    fn negotiate(slf: &Bound<'_, Self>, request: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        slf.call_method0("_get_origin")?;
+        slf.call_method0("_set_protocol")?;
+        slf.call_method0("_parse_extensions")?;
+        slf.call_method0("_set_accept")?;
+        let rfc = slf.call_method0("_protocol_rfc")?;
+        LOG.log(py, Level::Debug, || format!("Protocol version is {rfc}"));
+        let processors = slf.call_method0("_get_extension_processors_requested")?;
+        request.setattr("ws_extension_processors", processors)?;
+        request.setattr("extra_headers", PyList::empty(py))?;
+        request.setattr("ws_deflate", false)?;
+        slf.getattr("_dispatcher")?.call_method1("do_extra_handshake", (request,))?;
+        let options = StreamOptions::create(py)?.into_any();
+        slf.call_method1("_process_extensions", (&options,))?;
+        let stream = Bound::new(py, Stream::new(py, request.clone().unbind(), options.unbind())?)?;
+        request.setattr("ws_stream", stream)?;
+        let chosen = request.getattr("ws_protocol")?;
+        if request.getattr("ws_requested_protocols")?.is_none() {
+            if !chosen.is_none() {
+                let text = "ws_protocol must be None when the client didn't request any subprotocol";
+                return Err(failed(py, text.to_owned()));
+            }
+        } else if chosen.is_none() {
+            let text = "do_extra_handshake must choose one subprotocol from ws_requested_protocols \
+                        and set it to ws_protocol";
+            return Err(failed(py, text.to_owned()));
+        } else {
+            validate_subprotocol(py, chosen)?;
+        }
+        slf.call_method0("_send_handshake").map(drop)
+    }
+}
+
+/// The opening handshake over HTTP/1.1 (RFC 6455 section 4.2).
+#[pyclass(frozen, extends = HandshakerBase, subclass, module = "pywebsocket3.handshake.hybi")]
+pub struct Handshaker;
+
+#[pymethods]
+impl Handshaker {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
+        PyClassInitializer::from(HandshakerBase).add_subclass(Self)
+    }
+
+    /// A handshaker that answers `request` and asks `dispatcher` for its handler.
+    fn __init__(slf: &Bound<'_, Self>, request: Bound<'_, PyAny>, dispatcher: Bound<'_, PyAny>) -> PyResult<()> {
+        HandshakerBase::__init__(slf.as_super(), request, dispatcher)
+    }
+
+    /// `RFC 6455`.
+    #[allow(clippy::unused_self, reason = "a method in the reference")]
+    fn _protocol_rfc(&self) -> &'static str {
+        "RFC 6455"
+    }
+
+    /// The name as it is.
+    #[allow(clippy::unused_self, reason = "a method in the reference")]
+    fn _transform_header<'py>(&self, header: Bound<'py, PyAny>) -> Bound<'py, PyAny> {
+        header
+    }
+
+    /// Checks request line, `Upgrade`, `Connection` and `Host`.
+    fn _validate_request(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let request = slf.getattr("_request")?;
+        check_request_line(request.clone())?;
+        validate_mandatory_header(request.clone(), "Upgrade", "websocket", None)?;
+        slf.call_method0("_validate_connection_header")?;
+        get_mandatory_header(request, "Host").map(drop)
+    }
+
+    /// Checks that `Connection` has the token `Upgrade`.
+    fn _validate_connection_header(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let connection = get_mandatory_header(slf.getattr("_request")?, "Connection")?;
+        let tokens = parse_token_list(py, &connection).map_err(|error| {
+            if HANDSHAKE_FAILED.matches(py, &error) {
+                failed(py, format!("Failed to parse Connection: {}", error.value(py)))
+            } else {
+                error
+            }
+        })?;
+        if tokens.iter().any(|token| token.to_lowercase() == "upgrade") {
+            return Ok(());
+        }
+        Err(failed(py, "Connection header doesn't contain \"Upgrade\"".to_owned()))
+    }
+
+    /// Sets `request._accept`.
+    fn _set_accept(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let request = slf.getattr("_request")?;
+        let key = get_mandatory_header(request.clone(), "Sec-WebSocket-Key")?;
+        let found = quoted(py, &key);
+        if key.contains(',') {
+            let text = format!(
+                "Request has multiple Sec-WebSocket-Key header lines or contains illegal character ',': {found}"
+            );
+            return Err(failed(py, text));
+        }
+        if !is_valid_key(&key) {
+            return Err(failed(py, format!("Illegal value for header Sec-WebSocket-Key: {found}")));
+        }
+        let accept = compute_accept_from_unicode(py, &key);
+        LOG.log(py, Level::Debug, || format!("Sec-WebSocket-Key: {found}, accept: {}", repr(&accept)));
+        request.setattr("_accept", accept)
+    }
+
+    /// The response as `str`; `extra_headers` stand in it verbatim.
+    fn _create_handshake_response(slf: &Bound<'_, Self>, accept: Bound<'_, PyAny>) -> PyResult<String> {
+        let py = slf.py();
+        let request = slf.getattr("_request")?;
+        let accept: String = accept.call_method1("decode", ("utf-8",))?.extract()?;
+        let mut response = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n"
+        );
+        let mut add = |name: &str, value: Bound<'_, PyAny>| -> PyResult<()> {
+            response.push_str(&format_header(PyString::new(py, name).into_any(), value)?);
+            Ok(())
+        };
+        let protocol = request.getattr("ws_protocol")?;
+        if !protocol.is_none() {
+            add("Sec-WebSocket-Protocol", protocol)?;
+        }
+        let extensions = request.getattr("ws_extensions")?;
+        if extensions.is_truthy()? {
+            add("Sec-WebSocket-Extensions", format_extensions(extensions)?.into_bound_py_any(py)?)?;
+        }
+        // Mozilla's patch to pywebsocket, which Firefox's test 41 relies on.
+        if let Some(sts) = request.getattr_opt("sts")?
+            && !sts.is_none()
+        {
+            add("Strict-Transport-Security", sts)?;
+        }
+        for pair in request.getattr("extra_headers")?.try_iter()? {
+            let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract()?;
+            response.push_str(&format_header(name, value)?);
+        }
+        response.push_str("\r\n");
+        Ok(response)
+    }
+
+    /// Sends the response.
+    fn _send_handshake(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let request = slf.getattr("_request")?;
+        let accept = request.getattr("_accept")?;
+        let response = slf.call_method1("_create_handshake_response", (accept,))?;
+        let bytes = response.call_method1("encode", ("utf-8",))?;
+        request.getattr("connection")?.call_method1("write", (bytes,))?;
+        LOG.log(py, Level::Debug, || format!("Sent server's opening handshake: {}", repr(&response)));
+        Ok(())
+    }
+}
+
+/// Performs the opening handshake of `request`, whose handler `dispatcher` knows.
+///
+/// Raises `HandshakeException` with the HTTP status to answer with, `VersionException`, and
+/// `AbortedByUserException` when the handler aborts.
+#[pyfunction]
+pub fn do_handshake(request: Bound<'_, PyAny>, dispatcher: Bound<'_, PyAny>) -> PyResult<()> {
+    let py = request.py();
+    MODULE_LOG.log(py, Level::Debug, || {
+        let resource = request.getattr("uri").map_or_else(|_| String::new(), |uri| repr(&uri));
+        format!("Client's opening handshake resource: {resource}")
+    });
+    MODULE_LOG.log(py, Level::Debug, || {
+        let items = request.getattr("headers_in").and_then(|headers| headers.call_method0("items"));
+        let items = items.map_or_else(|_| String::new(), |items| repr(&items));
+        format!("Client's opening handshake headers: {items}")
+    });
+    let handshaker = py.get_type::<Handshaker>().call1((request, dispatcher))?;
+    match handshaker.call_method0("do_handshake") {
+        Ok(_) => {
+            MODULE_LOG.log(py, Level::Info, || "Established (RFC 6455 protocol)".to_owned());
+            Ok(())
+        }
+        Err(error)
+            if HANDSHAKE_FAILED.matches(py, &error)
+                && !error.value(py).getattr("status")?.is_truthy()? =>
+        {
+            MODULE_LOG.log(py, Level::Debug, || {
+                format!("Failed to complete opening handshake as RFC 6455 protocol: {}", error.value(py))
+            });
+            let text = "Failed to complete opening handshake for all available protocols".to_owned();
+            let failure = failed_with(py, text, BAD_REQUEST);
+            failure.set_cause(py, Some(error));
+            Err(failure)
+        }
+        Err(error) => Err(error),
+    }
+}

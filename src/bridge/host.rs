@@ -1,0 +1,143 @@
+//! Runs handlers: one OS thread for each connection, attached to Python for its life.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+
+use super::connection::Connection;
+use super::detach::detached;
+use super::dispatch::{Dispatcher, Suite};
+use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
+use super::handshake::do_handshake;
+use super::loader::PythonLoader;
+use super::python_logging::{Level, Logger, traceback};
+use super::request::Request;
+use super::socket::Socket;
+use crate::handlers::registry::{Registry, Snapshot};
+use crate::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
+use crate::http::error_page::{error_page, version_response};
+use crate::http::head::RequestHead;
+
+static LOG: Logger = Logger::new("pywebsocket3.request_handler.WebSocketRequestHandler");
+static SERVER_LOG: Logger = Logger::new("pywebsocket3.websocket_server.WebSocketServer");
+
+/// As much as Python gives its own threads: handlers may recurse. Untouched pages cost nothing.
+const STACK_SIZE: usize = 8 << 20;
+
+/// The handlers of a registry, ready to run.
+pub struct PythonHost {
+    registry: Arc<Registry<PythonLoader>>,
+}
+
+impl PythonHost {
+    /// A host for what `registry` has loaded.
+    pub fn new(registry: Arc<Registry<PythonLoader>>) -> Self {
+        Self { registry }
+    }
+}
+
+impl HandlerHost for PythonHost {
+    fn resolve(&self, resource: &str) -> Result<Option<Box<dyn ReadyHandler>>, FragmentError> {
+        let snapshot = self.registry.snapshot();
+        Ok(match snapshot.resolve(resource)? {
+            Some(_) => Some(Box::new(Ready { snapshot })),
+            None => None,
+        })
+    }
+}
+
+/// A handler that waits for its connection, with everything that was loaded when it was resolved.
+struct Ready {
+    snapshot: Arc<Snapshot<Suite>>,
+}
+
+impl ReadyHandler for Ready {
+    fn start(self: Box<Self>, connection: HandlerConnection) -> io::Result<()> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let HandlerConnection { socket, unread, head, peer, local, is_https } = connection;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // A request target has no NUL, which a thread's name must not have.
+        let name = format!("wsh-{number} {}", head.target);
+        let task = Task {
+            snapshot: self.snapshot,
+            socket: Arc::new(Socket::new(socket, &unread, peer)),
+            head,
+            local,
+            is_https,
+        };
+        thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(move || Python::attach(|py| task.run(py)))?;
+        Ok(())
+    }
+}
+
+/// A connection and its handler, on their thread.
+struct Task {
+    snapshot: Arc<Snapshot<Suite>>,
+    socket: Arc<Socket>,
+    head: RequestHead,
+    local: (String, u16),
+    is_https: bool,
+}
+
+impl Task {
+    /// The life of a connection. Whatever happens in it stays in it.
+    fn run(self, py: Python<'_>) {
+        let socket = Arc::clone(&self.socket);
+        if let Err(error) = self.serve(py)
+            && error.is_instance_of::<PyException>(py)
+        {
+            // Others (SystemExit, ...) end the thread without a word, as in the reference.
+            SERVER_LOG.log(py, Level::Error, || {
+                format!("Exception in processing request from: {:?}\n{}", socket.peer, traceback(py, &error))
+            });
+        }
+        detached(py, || socket.close());
+    }
+
+    fn serve(self, py: Python<'_>) -> PyResult<()> {
+        let connection = Connection::new(py, Arc::clone(&self.socket), self.local, &self.head.raw)?;
+        let connection = Bound::new(py, connection)?;
+        let request = Request::create(py, &self.head, connection, self.is_https)?.into_any();
+        let dispatcher = Bound::new(py, Dispatcher::pinned(self.snapshot))?.into_any();
+        let outcome = do_handshake(request.clone(), dispatcher.clone()).and_then(|()| {
+            request.setattr("_dispatcher", &dispatcher)?;
+            dispatcher.call_method1("transfer_data", (&request,)).map(drop)
+        });
+        let Err(error) = outcome else {
+            return Ok(());
+        };
+        let Some(page) = refusal(py, error, self.head.method == "HEAD")? else {
+            return Ok(());
+        };
+        if let Err(error) = detached(py, || self.socket.write(&page, &[])) {
+            // A peer that is gone does not get its error page.
+            LOG.log(py, Level::Debug, || format!("Error page not sent to {:?}: {error}", self.socket.peer));
+        }
+        Ok(())
+    }
+}
+
+/// What the peer gets for a connection that ended in `error`: an error page, or nothing when the handler
+/// aborted. Errors that have no answer come back.
+fn refusal(py: Python<'_>, error: PyErr, head_only: bool) -> PyResult<Option<Vec<u8>>> {
+    let value = error.value(py);
+    if ABORTED_BY_USER.matches(py, &error) {
+        LOG.log(py, Level::Info, || format!("Aborted: {value}"));
+        return Ok(None);
+    }
+    if VERSION.matches(py, &error) {
+        LOG.log(py, Level::Info, || format!("Handshake failed for version error: {value}"));
+        let supported = value.getattr("supported_versions")?.str()?;
+        return Ok(Some(version_response(&supported.to_string_lossy())));
+    }
+    if HANDSHAKE_FAILED.matches(py, &error) {
+        LOG.log(py, Level::Info, || format!("Handshake failed for error: {value}"));
+        let status = value.getattr("status")?.extract()?;
+        return Ok(Some(error_page(status, None, None, head_only)));
+    }
+    Err(error)
+}

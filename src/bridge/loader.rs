@@ -1,0 +1,121 @@
+//! Handler files → suites: reads a file, runs it in a module of its own, picks out the three functions.
+
+use std::path::Path;
+
+use pyo3::exceptions::{PyLookupError, PyUnicodeDecodeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyModule, PyString};
+
+use super::dispatch::{HandlerSuite, Suite, default_passive_closing_handshake};
+use super::python_logging::traceback;
+use crate::handlers::{LoadError, Loader};
+
+/// Loads handler files with the interpreter of this process.
+pub struct PythonLoader {
+    /// Python codec of the files; `None`: the locale's, as in the reference.
+    encoding: Option<String>,
+}
+
+impl PythonLoader {
+    /// A loader for files in `encoding`.
+    pub fn new(encoding: Option<String>) -> Self {
+        Self { encoding }
+    }
+
+    fn read<'py>(&self, py: Python<'py>, path: &Path) -> Result<Bound<'py, PyAny>, LoadError> {
+        let keywords = PyDict::new(py);
+        let open = || {
+            keywords.set_item("encoding", &self.encoding)?;
+            let file = py.import("io")?.call_method("open", (path,), Some(&keywords))?;
+            let source = file.call_method0("read");
+            file.call_method0("close")?;
+            source
+        };
+        open().map_err(|error| {
+            let value = error.value(py);
+            let message = if error.is_instance_of::<PyUnicodeDecodeError>(py) {
+                format!("cannot be decoded ({value}); name its encoding with --handler-encoding")
+            } else if error.is_instance_of::<PyLookupError>(py) {
+                format!("{value}; name a codec of Python with --handler-encoding")
+            } else {
+                format!("cannot be read: {value}")
+            };
+            LoadError { message, traceback: None }
+        })
+    }
+}
+
+impl Loader for PythonLoader {
+    type Suite = Suite;
+
+    fn load(&self, path: &Path) -> Result<Suite, LoadError> {
+        Python::attach(|py| {
+            let source = self.read(py, path)?;
+            let module = run(py, path, &source).map_err(|error| {
+                // The reference's words, the traceback behind them in the same text.
+                LoadError {
+                    message: format!("Error in sourcing handler: {}", one_line(py, &error)),
+                    traceback: Some(traceback(py, &error)),
+                }
+            })?;
+            suite(&module)
+        })
+    }
+}
+
+/// `NameError: name 'x' is not defined`.
+fn one_line(py: Python<'_>, error: &PyErr) -> String {
+    let name = error.get_type(py).name().map_or_else(|_| String::new(), |name| name.to_string());
+    let text = error.value(py).to_string();
+    let first = text.lines().next().unwrap_or_default();
+    if first.is_empty() { name } else { format!("{name}: {first}") }
+}
+
+/// Runs a file's code in a new module that stands in `sys.modules` (where dataclasses, pickle and typing look
+/// their module up) as `wsh_handlers` and the path. The old module of the file stays there if this fails.
+fn run<'py>(py: Python<'py>, path: &Path, source: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyModule>> {
+    let stem = path.with_extension("");
+    let name = format!("wsh_handlers{}", stem.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "."));
+    let module = PyModule::new(py, &name)?;
+    module.setattr("__file__", path)?;
+    let globals = module.dict();
+    let builtins = py.import("builtins")?;
+    globals.set_item("__builtins__", &builtins)?;
+    let modules = py.import("sys")?.getattr("modules")?;
+    let previous = modules.call_method1("get", (&name,))?;
+    modules.set_item(&name, &module)?;
+    let run = || {
+        let code = builtins.call_method1("compile", (source, path, PyString::new(py, "exec")))?;
+        builtins.call_method1("exec", (code, &globals))
+    };
+    if let Err(error) = run() {
+        if previous.is_none() { modules.del_item(&name)? } else { modules.set_item(&name, previous)? }
+        return Err(error);
+    }
+    Ok(module)
+}
+
+fn suite(module: &Bound<'_, PyModule>) -> Result<Suite, LoadError> {
+    let py = module.py();
+    let refuse = |reason: String| LoadError { message: reason, traceback: None };
+    let python = |error: PyErr| refuse(error.to_string());
+    let passive = match function(module, "web_socket_passive_closing_handshake") {
+        Ok(function) => function,
+        Err(_) => pyo3::wrap_pyfunction!(default_passive_closing_handshake, py).map_err(python)?.into_any(),
+    };
+    let suite = HandlerSuite {
+        do_extra_handshake: function(module, "web_socket_do_extra_handshake").map_err(refuse)?.unbind(),
+        transfer_data: function(module, "web_socket_transfer_data").map_err(refuse)?.unbind(),
+        passive_closing_handshake: passive.unbind(),
+    };
+    Py::new(py, suite).map_err(python)
+}
+
+/// A callable global of a handler's module.
+fn function<'py>(module: &Bound<'py, PyModule>, name: &str) -> Result<Bound<'py, PyAny>, String> {
+    match module.dict().get_item(name) {
+        Ok(Some(function)) if function.is_callable() => Ok(function),
+        Ok(Some(_)) => Err(format!("{name} is not callable.")),
+        _ => Err(format!("{name} is not defined.")),
+    }
+}

@@ -1,0 +1,110 @@
+//! Log records of the Python side, under the reference's logger names.
+//!
+//! They go through Python's `logging`, so that harnesses and handlers see them; in the server process a
+//! handler of the root logger passes them on to `crate::logging`.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::config::LogLevel;
+use crate::error::StartError;
+use crate::logging;
+
+/// `logging.DEBUG` and so on, and pywebsocket's own `common.LOGLEVEL_FINE`.
+#[derive(Debug, Clone, Copy)]
+pub enum Level {
+    /// 9: each step of each frame.
+    Fine = 9,
+    /// 10.
+    Debug = 10,
+    /// 20.
+    Info = 20,
+    /// 30.
+    Warning = 30,
+    /// 40.
+    Error = 40,
+}
+
+/// A named logger, looked up on first use.
+pub struct Logger {
+    name: &'static str,
+    logger: PyOnceLock<Py<PyAny>>,
+}
+
+impl Logger {
+    /// A logger called `name`.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, logger: PyOnceLock::new() }
+    }
+
+    fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        let logger = self.logger.get_or_try_init(py, || {
+            py.import("logging")?.call_method1("getLogger", (self.name,)).map(Bound::unbind)
+        })?;
+        Ok(logger.bind(py))
+    }
+
+    /// Whether a record of `level` would be written.
+    pub fn enabled(&self, py: Python<'_>, level: Level) -> bool {
+        self.get(py)
+            .and_then(|logger| logger.call_method1("isEnabledFor", (level as i32,)))
+            .and_then(|enabled| enabled.is_truthy())
+            .unwrap_or(false)
+    }
+
+    /// Writes a record; `text` is only made when the level is on. A logging handler that fails costs the
+    /// record, not the connection.
+    pub fn log(&self, py: Python<'_>, level: Level, text: impl FnOnce() -> String) {
+        if !self.enabled(py, level) {
+            return;
+        }
+        let written = self.get(py).and_then(|logger| logger.call_method1("log", (level as i32, "%s", text())));
+        if let Err(error) = written {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+/// The traceback of `error` as Python prints it.
+pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
+    let lines = py.import("traceback").and_then(|module| {
+        let arguments = (error.get_type(py), error.value(py), error.traceback(py));
+        module.call_method1("format_exception", arguments)?.extract::<Vec<String>>()
+    });
+    lines.map_or_else(|_| error.to_string(), |lines| lines.concat())
+}
+
+/// Python's `repr()` of a value, for messages that quote one. A `__repr__` that fails gives the type's name.
+pub fn repr(value: &Bound<'_, PyAny>) -> String {
+    value.repr().map_or_else(|_| format!("<{}>", value.get_type()), |text| text.to_string_lossy().into_owned())
+}
+
+/// Takes a record of Python's `logging` into the log. `level` is a number of `logging`.
+#[pyfunction]
+pub fn log_record(py: Python<'_>, level: i32, logger: &str, message: &str) {
+    let level = match level {
+        ..10 => LogLevel::Fine,
+        10..20 => LogLevel::Debug,
+        20..30 => LogLevel::Info,
+        30..40 => LogLevel::Warning,
+        40..50 => LogLevel::Error,
+        50.. => LogLevel::Critical,
+    };
+    super::detach::detached(py, || logging::emit(level, logger, message));
+}
+
+/// From here on records and warnings of Python code go to the log of the server.
+pub fn forward_to_log(level: LogLevel) -> Result<(), StartError> {
+    let level = match level {
+        LogLevel::Fine => 9,
+        LogLevel::Debug => 10,
+        LogLevel::Info => 20,
+        LogLevel::Warning => 30,
+        LogLevel::Error => 40,
+        LogLevel::Critical => 50,
+    };
+    Python::attach(|py| {
+        let install = || py.import("wshost._logging")?.call_method1("install", (level,)).map(drop);
+        install().map_err(|error| StartError::Python(error.to_string()))
+    })
+}

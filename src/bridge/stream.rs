@@ -1,0 +1,640 @@
+//! `request.ws_stream`: messages over a connection.
+//!
+//! One message layer over two transports: a [`Connection`] of ours, whose socket is used directly and
+//! detached from Python, or any other object with `read` and `write`, whose methods are called. Control
+//! frames are handled inside `receive_message`, on the handler's thread, when the handler asks.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyAttributeError, PyOSError, PyValueError};
+use pyo3::intern;
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyTuple};
+
+use super::connection::{Connection, with_bytes};
+use super::detach::detached;
+use super::exceptions::{
+    BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8, UNSUPPORTED_FRAME, os_error,
+    prepend_message,
+};
+use super::frames::{
+    self, Fragmenter, Frame, build_fragment, control_frame, create_closing_handshake_body, no_filters,
+};
+use super::limits::max_message_size;
+use super::python_logging::{Level, Logger, repr};
+use super::socket::{FrameReadError, RawFrame};
+use crate::websocket::close::parse_body;
+use crate::websocket::frame::{FrameHeader, opcode};
+use crate::websocket::message::{Assembler, Complete, FragmentError};
+
+static LOG: Logger = Logger::new("pywebsocket3.stream.Stream");
+
+/// Close codes after which no reply is waited for.
+const GOING_AWAY: i64 = 1001;
+const PROTOCOL_ERROR: i64 = 1002;
+const NORMAL_CLOSURE: i64 = 1000;
+const NO_STATUS_RECEIVED: i64 = 1005;
+
+/// What is known of the message that is being received.
+#[derive(Default)]
+struct Receiving {
+    assembler: Assembler,
+    last_opcode: Option<u8>,
+}
+
+/// Messages over a connection (RFC 6455).
+#[pyclass(frozen, dict, weakref, subclass, module = "pywebsocket3.stream")]
+pub struct Stream {
+    request: Py<PyAny>,
+    options: Py<PyAny>,
+    /// Whether frames are logged; asked once, so that a frame costs nothing when they are not.
+    fine: bool,
+    receiving: Mutex<Receiving>,
+    sending: Mutex<Fragmenter>,
+    pings: Mutex<VecDeque<Vec<u8>>>,
+}
+
+impl Stream {
+    /// `getattr(request, name)` as a truth value.
+    fn flag(&self, name: &Bound<'_, PyString>) -> PyResult<bool> {
+        self.request.bind(name.py()).getattr(name)?.is_truthy()
+    }
+
+    fn option<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        self.options.bind(name.py()).getattr(name)
+    }
+
+    fn connection<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.request.bind(py).getattr(intern!(py, "connection"))
+    }
+
+    fn mask_send(&self, py: Python<'_>) -> PyResult<bool> {
+        self.option(intern!(py, "mask_send"))?.is_truthy()
+    }
+
+    fn closed_by_peer(connection: &Bound<'_, PyAny>, wanted: u64) -> PyErr {
+        let peer = connection.getattr("remote_addr").and_then(|peer| PyTuple::new(connection.py(), [peer]));
+        let peer = peer.map_or_else(|_| "unknown".to_owned(), |peer| repr(&peer));
+        CONNECTION_TERMINATED.error(
+            connection.py(),
+            format!("Receiving {wanted} byte failed. Peer ({peer}) closed connection"),
+        )
+    }
+
+    fn broken(py: Python<'_>, wanted: u64, error: &PyErr) -> PyErr {
+        let text = format!("Receiving {wanted} byte failed. IOError ({}) occurred", error.value(py));
+        CONNECTION_TERMINATED.error(py, text)
+    }
+
+    /// What an error while reading a frame means to the handler.
+    fn read_error(connection: &Bound<'_, PyAny>, error: FrameReadError) -> PyErr {
+        let py = connection.py();
+        match error {
+            FrameReadError::Eof { wanted } => Self::closed_by_peer(connection, wanted),
+            FrameReadError::Io { wanted, source } => Self::broken(py, wanted, &os_error(py, &source)),
+            FrameReadError::WrongMasking => frames::wrong_masking(py),
+            FrameReadError::Length(error) => INVALID_FRAME.error(py, error.to_string()),
+            FrameReadError::TooLarge => frames::too_big(py, max_message_size()),
+        }
+    }
+
+    /// One read of at most `length` bytes.
+    fn read_once(connection: &Bound<'_, PyAny>, length: u64) -> PyResult<Vec<u8>> {
+        let py = connection.py();
+        let data = match connection.call_method1(intern!(py, "read"), (length,)) {
+            Err(error) if error.is_instance_of::<PyOSError>(py) => {
+                return Err(Self::broken(py, length, &error));
+            }
+            other => other?,
+        };
+        let data = with_bytes(&data, <[u8]>::to_vec)?;
+        if data.is_empty() { Err(Self::closed_by_peer(connection, length)) } else { Ok(data) }
+    }
+
+    /// Exactly `length` bytes.
+    fn read_exactly(connection: &Bound<'_, PyAny>, length: u64) -> PyResult<Vec<u8>> {
+        if let Ok(own) = connection.cast_exact::<Connection>() {
+            let socket = &own.get().socket;
+            return detached(connection.py(), || socket.read_exactly(length))
+                .map_err(|error| Self::read_error(connection, error));
+        }
+        let mut data = Vec::new();
+        while (data.len() as u64) < length {
+            data.extend(Self::read_once(connection, length - data.len() as u64)?);
+        }
+        Ok(data)
+    }
+
+    fn read_frame(&self, py: Python<'_>) -> PyResult<RawFrame> {
+        let connection = self.connection(py)?;
+        let masked = self.option(intern!(py, "unmask_receive"))?.is_truthy()?;
+        let limit = max_message_size();
+        let frame = if let Ok(own) = connection.cast_exact::<Connection>() {
+            let socket = &own.get().socket;
+            detached(py, || socket.read_frame(masked, limit))
+                .map_err(|error| Self::read_error(&connection, error))?
+        } else {
+            let mut receive = |length| Self::read_exactly(&connection, length);
+            frames::receive_frame(py, &mut receive, masked, limit)?
+        };
+        frames::report_header(&frame.header, self.fine, |level, text| LOG.log(py, level, || text));
+        Ok(frame)
+    }
+
+    /// Writes `head` and `body` in one piece.
+    fn write_parts(&self, py: Python<'_>, head: &[u8], body: &[u8]) -> PyResult<()> {
+        let connection = self.connection(py)?;
+        let written = if let Ok(own) = connection.cast_exact::<Connection>() {
+            let socket = &own.get().socket;
+            detached(py, || socket.write(head, body)).map_err(|error| os_error(py, &error))
+        } else {
+            let whole = PyBytes::new(py, &[head, body].concat());
+            connection.call_method1(intern!(py, "write"), (whole,)).map(drop)
+        };
+        written.inspect_err(|error| {
+            let peer = connection.getattr("remote_addr").map_or_else(|_| "unknown".to_owned(), |peer| repr(&peer));
+            prepend_message(py, error, &format!("Failed to send message to {peer}: "));
+        })
+    }
+
+    fn write_bytes(&self, data: &Bound<'_, PyBytes>) -> PyResult<()> {
+        self.write_parts(data.py(), data.as_bytes(), &[])
+    }
+
+    /// Takes a frame into the message that it belongs to.
+    fn assemble(&self, py: Python<'_>, frame: RawFrame) -> PyResult<Option<Complete>> {
+        let mut receiving = self.receiving.lock();
+        let FrameHeader { opcode, fin, .. } = frame.header;
+        let complete = receiving.assembler.push(opcode, fin, frame.payload, max_message_size());
+        if let Ok(Some(message)) = &complete {
+            // A ping between fragments is not the message that `get_last_received_opcode` is asked about.
+            if receiving.assembler.open_opcode().is_none() {
+                receiving.last_opcode = Some(message.opcode);
+            }
+        }
+        drop(receiving);
+        complete.map_err(|error| match error {
+            FragmentError::TooLarge => frames::too_big(py, max_message_size()),
+            other => INVALID_FRAME.error(py, other.to_string()),
+        })
+    }
+
+    /// The next frame after the incoming frame filters, checked for what nobody negotiated.
+    fn next_frame(&self, py: Python<'_>) -> PyResult<RawFrame> {
+        let mut frame = self.read_frame(py)?;
+        if opcode::is_control(frame.header.opcode) && frame.payload.len() > 125 {
+            let text = "Payload data size of control frames must be 125 bytes or less";
+            return Err(INVALID_FRAME.error(py, text));
+        }
+        let filters = self.option(intern!(py, "incoming_frame_filters"))?;
+        if !no_filters(&filters)? {
+            let object = Frame::from_raw(py, &frame)?.into_any();
+            frames::apply_frame_filters(&filters, &object)?;
+            frame = frames::raw_from_object(&object)?;
+        }
+        let FrameHeader { rsv1, rsv2, rsv3, .. } = frame.header;
+        if rsv1 || rsv2 || rsv3 {
+            let [rsv1, rsv2, rsv3] = [rsv1, rsv2, rsv3].map(u8::from);
+            let text = format!("Unsupported flag is set (rsv = {rsv1}{rsv2}{rsv3})");
+            return Err(UNSUPPORTED_FRAME.error(py, text));
+        }
+        Ok(frame)
+    }
+
+    /// A data message as the handler gets it.
+    fn deliver<'py>(&self, py: Python<'py>, message: Complete) -> PyResult<Bound<'py, PyAny>> {
+        let filters = self.option(intern!(py, "incoming_message_filters"))?;
+        let filtered = if no_filters(&filters)? {
+            None
+        } else {
+            let mut payload = PyBytes::new(py, &message.payload).into_any();
+            for filter in filters.try_iter()? {
+                payload = filter?.call_method1(intern!(py, "filter"), (payload,))?;
+            }
+            Some(payload)
+        };
+        match (message.opcode, filtered) {
+            (opcode::BINARY, None) => Ok(PyBytes::new(py, &message.payload).into_any()),
+            (opcode::BINARY, Some(payload)) => Ok(payload),
+            (opcode::TEXT, None) => match simdutf8::basic::from_utf8(&message.payload) {
+                Ok(text) => Ok(PyString::new(py, text).into_any()),
+                Err(_) => decode_text(PyBytes::new(py, &message.payload).into_any()),
+            },
+            (opcode::TEXT, Some(payload)) => decode_text(payload),
+            (other, _) => {
+                Err(UNSUPPORTED_FRAME.error(py, format!("Opcode {other} is not supported")))
+            }
+        }
+    }
+
+    fn answer_ping(&self, py: Python<'_>, body: &Bound<'_, PyBytes>) -> PyResult<()> {
+        if self.call_frame_handler(intern!(py, "on_ping_handler"), body)? {
+            return Ok(());
+        }
+        self._send_pong(body.as_any())
+    }
+
+    /// Calls `request.NAME(request, body)`. False when there is none; pywebsocket: an `AttributeError` from
+    /// within it counts as none, too.
+    fn call_frame_handler(&self, name: &Bound<'_, PyString>, body: &Bound<'_, PyBytes>) -> PyResult<bool> {
+        let py = body.py();
+        let request = self.request.bind(py);
+        let call = || {
+            let handler = request.getattr(name)?;
+            if !handler.is_truthy()? {
+                return Ok(false);
+            }
+            handler.call1((request, body))?;
+            Ok(true)
+        };
+        match call() {
+            Err(error) if PyErr::is_instance_of::<PyAttributeError>(&error, py) => Ok(false),
+            other => other,
+        }
+    }
+
+    fn note_pong(&self, py: Python<'_>, body: &Bound<'_, PyBytes>) -> PyResult<()> {
+        let acknowledged = {
+            let mut pings = self.pings.lock();
+            let position = pings.iter().position(|ping| ping == body.as_bytes());
+            position.map(|ignored| pings.drain(..=ignored).count() - 1)
+        };
+        LOG.log(py, Level::Debug, || match acknowledged {
+            Some(ignored) => format!("Ping {} is acked ({ignored} pings were ignored)", repr(body)),
+            None => "Received a unsolicited pong".to_owned(),
+        });
+        self.call_frame_handler(intern!(py, "on_pong_handler"), body).map(drop)
+    }
+
+    /// Code and reason for the reply to the peer's close frame, from the handler.
+    fn closing_reply<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let request = self.request.bind(py);
+        let empty = PyString::new(py, "").into_any();
+        let Some(dispatcher) = request.getattr_opt(intern!(py, "_dispatcher"))? else {
+            return Ok((NORMAL_CLOSURE.into_bound_py_any(py)?, empty));
+        };
+        let reply = dispatcher.call_method1(intern!(py, "passive_closing_handshake"), (request,))?;
+        let parts = reply.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        let Ok([code, reason]) = <[Bound<'_, PyAny>; 2]>::try_from(parts) else {
+            let text = "web_socket_passive_closing_handshake must return a code and a reason";
+            return Err(PyValueError::new_err(text));
+        };
+        if code.is_none() && !reason.is_none() && reason.len()? > 0 {
+            LOG.log(py, Level::Warning, || "Handler specified reason despite code being None".to_owned());
+            return Ok((code, empty));
+        }
+        Ok(if reason.is_none() { (code, empty) } else { (code, reason) })
+    }
+}
+
+/// `bytes.decode('utf-8')`; bytes that are no UTF-8 are `InvalidUTF8Exception`.
+fn decode_text(payload: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    let py = payload.py();
+    payload.call_method1(intern!(py, "decode"), (intern!(py, "utf-8"),)).map_err(|error| {
+        if error.is_instance_of::<pyo3::exceptions::PyUnicodeDecodeError>(py) {
+            INVALID_UTF8.error(py, error.value(py))
+        } else {
+            error
+        }
+    })
+}
+
+#[pymethods]
+impl Stream {
+    /// A stream over `request.connection`. Sets `request.client_terminated` and `request.server_terminated`
+    /// to `False`.
+    #[new]
+    pub(crate) fn new(py: Python<'_>, request: Py<PyAny>, options: Py<PyAny>) -> PyResult<Self> {
+        request.setattr(py, intern!(py, "client_terminated"), false)?;
+        request.setattr(py, intern!(py, "server_terminated"), false)?;
+        Ok(Self {
+            request,
+            options,
+            fine: LOG.enabled(py, Level::Fine),
+            receiving: Mutex::default(),
+            sending: Mutex::default(),
+            pings: Mutex::default(),
+        })
+    }
+
+    /// The options, filters included.
+    #[getter]
+    fn _options(&self, py: Python<'_>) -> Py<PyAny> {
+        self.options.clone_ref(py)
+    }
+
+    /// The request that the stream belongs to.
+    #[getter]
+    fn _request(&self, py: Python<'_>) -> Py<PyAny> {
+        self.request.clone_ref(py)
+    }
+
+    /// One read of at most `length` bytes.
+    ///
+    /// Raises `ConnectionTerminatedException` at the end of the stream.
+    fn _read<'py>(&self, py: Python<'py>, length: u64) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &Self::read_once(&self.connection(py)?, length)?))
+    }
+
+    /// Bytes up to and without `delim_char` (one byte).
+    ///
+    /// Raises `ConnectionTerminatedException` at the end of the stream.
+    fn _read_until<'py>(&self, delim_char: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyBytes>> {
+        let py = delim_char.py();
+        let connection = self.connection(py)?;
+        let mut data = Vec::new();
+        loop {
+            let byte = Self::read_once(&connection, 1)?;
+            if byte == delim_char.as_bytes() {
+                return Ok(PyBytes::new(py, &data));
+            }
+            data.extend(byte);
+        }
+    }
+
+    /// Writes raw bytes. Errors are those of the connection, with the peer's address in front.
+    fn _write(&self, bytes_to_write: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = bytes_to_write.py();
+        with_bytes(bytes_to_write, |bytes| self.write_parts(py, bytes, &[]))?
+    }
+
+    /// Exactly `length` raw bytes.
+    ///
+    /// Raises `ConnectionTerminatedException` at the end of the stream.
+    fn receive_bytes<'py>(&self, py: Python<'py>, length: i64) -> PyResult<Bound<'py, PyBytes>> {
+        let length = u64::try_from(length).unwrap_or(0);
+        Ok(PyBytes::new(py, &Self::read_exactly(&self.connection(py)?, length)?))
+    }
+
+    /// The next frame as `(opcode, payload, fin, rsv1, rsv2, rsv3)`: no filters, no replies.
+    fn _receive_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        frames::frame_tuple(py, &self.read_frame(py)?)
+    }
+
+    /// The next frame as a `Frame`: no filters, no replies.
+    fn _receive_frame_as_frame_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Frame>> {
+        Frame::from_raw(py, &self.read_frame(py)?)
+    }
+
+    /// The next frame after all filters; it must be an unfragmented data frame.
+    fn receive_filtered_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Frame>> {
+        let raw = self.read_frame(py)?;
+        if !raw.header.fin {
+            let text = "Segmented frames must not be received via receive_filtered_frame()";
+            return Err(INVALID_FRAME.error(py, text));
+        }
+        if !matches!(raw.header.opcode, opcode::TEXT | opcode::BINARY) {
+            let text = "Control frames must not be received via receive_filtered_frame()";
+            return Err(INVALID_FRAME.error(py, text));
+        }
+        let frame = Frame::from_raw(py, &raw)?;
+        frames::apply_frame_filters(&self.option(intern!(py, "incoming_frame_filters"))?, frame.as_any())?;
+        for filter in self.option(intern!(py, "incoming_message_filters"))?.try_iter()? {
+            frame.setattr("payload", filter?.call_method1("filter", (frame.getattr("payload")?,))?)?;
+        }
+        Ok(frame)
+    }
+
+    /// Sends a message, or a piece of one when `end` is false: `str` as text, bytes with `binary`.
+    ///
+    /// Raises `BadOperationException` after a close frame was sent, for `str` with `binary`, for a message
+    /// whose pieces differ in type, and for text that has no UTF-8 form.
+    #[pyo3(signature = (message, end=None, binary=None), text_signature = "($self, message, end=True, binary=False)")]
+    fn send_message(
+        &self,
+        message: Bound<'_, PyAny>,
+        end: Option<Bound<'_, PyAny>>,
+        binary: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = message.py();
+        if self.flag(intern!(py, "server_terminated"))? {
+            let text = "Requested send_message after sending out a closing handshake";
+            return Err(BAD_OPERATION.error(py, text));
+        }
+        let is_end = end.as_ref().map_or(Ok(true), |end| end.is_truthy())?;
+        let is_binary = binary.as_ref().map_or(Ok(false), |binary| binary.is_truthy())?;
+        if is_binary && message.is_instance_of::<PyString>() {
+            let text = "Message for binary frame must not be instance of Unicode";
+            return Err(BAD_OPERATION.error(py, text));
+        }
+        let mut message = message;
+        for filter in self.option(intern!(py, "outgoing_message_filters"))?.try_iter()? {
+            message = filter?.call_method1(intern!(py, "filter"), (message, is_end, is_binary))?;
+        }
+        self.send_piece(&message, is_end, is_binary).map_err(|error| {
+            if error.is_instance_of::<PyValueError>(py) {
+                BAD_OPERATION.error(py, error.value(py))
+            } else {
+                error
+            }
+        })
+    }
+
+    /// The next message: `str`, `bytes`, or `None` once the peer's close frame was answered.
+    ///
+    /// Raises `BadOperationException` after that; `ConnectionTerminatedException` when the peer is gone;
+    /// `InvalidFrameException`, `UnsupportedFrameException` or `InvalidUTF8Exception` when it breaks the
+    /// protocol; `MessageTooBigException` above the size limit; what the passive closing handshake raises.
+    fn receive_message<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.flag(intern!(py, "client_terminated"))? {
+            let text = "Requested receive_message after receiving a closing handshake";
+            return Err(BAD_OPERATION.error(py, text));
+        }
+        loop {
+            let frame = self.next_frame(py)?;
+            let Some(message) = self.assemble(py, frame)? else {
+                continue;
+            };
+            match message.opcode {
+                opcode::CLOSE => {
+                    self._process_close_message(&PyBytes::new(py, &message.payload))?;
+                    return Ok(None);
+                }
+                opcode::PING => self.answer_ping(py, &PyBytes::new(py, &message.payload))?,
+                opcode::PONG => self.note_pong(py, &PyBytes::new(py, &message.payload))?,
+                _ => return self.deliver(py, message).map(Some),
+            }
+        }
+    }
+
+    /// The payload of the message that `frame` completes, or `None` when more fragments are to come.
+    fn _get_message_from_frame<'py>(&self, frame: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let py = frame.py();
+        let message = self.assemble(py, frames::raw_from_object(frame)?)?;
+        Ok(message.map(|message| PyBytes::new(py, &message.payload)))
+    }
+
+    /// Takes the body of a close frame: sets `request.ws_close_code`, `ws_close_reason` and
+    /// `client_terminated`, and answers it unless it is the answer to ours.
+    fn _process_close_message(&self, message: &Bound<'_, PyBytes>) -> PyResult<()> {
+        let py = message.py();
+        let request = self.request.bind(py);
+        request.setattr(intern!(py, "client_terminated"), true)?;
+        match parse_body(message.as_bytes()).map_err(|error| INVALID_FRAME.error(py, error.to_string()))? {
+            None => request.setattr("ws_close_code", NO_STATUS_RECEIVED)?,
+            Some((code, reason)) => {
+                request.setattr("ws_close_code", code)?;
+                request.setattr("ws_close_reason", reason)?;
+            }
+        }
+        LOG.log(py, Level::Debug, || format!("Received close frame (body={})", repr(message)));
+        if self.flag(intern!(py, "server_terminated"))? {
+            LOG.log(py, Level::Debug, || "Received ack for server-initiated closing handshake".to_owned());
+            return Ok(());
+        }
+        LOG.log(py, Level::Debug, || "Received client-initiated closing handshake".to_owned());
+        let (code, reason) = self.closing_reply(py)?;
+        self._send_closing_handshake(&code, &reason)?;
+        LOG.log(py, Level::Debug, || {
+            let (code, reason) = (repr(&code), repr(&reason));
+            format!("Acknowledged closing handshake initiated by the peer (code={code}, reason={reason})")
+        });
+        Ok(())
+    }
+
+    /// Sends a close frame and sets `request.server_terminated`.
+    fn _send_closing_handshake(&self, code: &Bound<'_, PyAny>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = code.py();
+        let body = create_closing_handshake_body(py, code.extract()?, reason.clone())?;
+        let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
+        let frame = control_frame(opcode::CLOSE, body.as_any(), self.mask_send(py)?, Some(&filters))?;
+        self.request.setattr(py, intern!(py, "server_terminated"), true)?;
+        self.write_bytes(&frame)
+    }
+
+    /// Starts the closing handshake and, unless the code is 1001 or 1002 or `wait_response` is false, waits
+    /// for the peer's close frame. Does nothing after a close frame was sent.
+    ///
+    /// Raises `BadOperationException` for a reason without a code or of another type than `str`/`bytes`, and
+    /// for codes that must not be sent; `ConnectionTerminatedException` when the peer sends a message instead.
+    #[pyo3(signature = (code=Argument::Omitted, reason=Argument::Omitted, wait_response=None),
+           text_signature = "($self, code=1000, reason='', wait_response=True)")]
+    pub(crate) fn close_connection<'py>(
+        slf: &Bound<'py, Self>,
+        code: Argument<'py>,
+        reason: Argument<'py>,
+        wait_response: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let stream = slf.get();
+        if stream.flag(intern!(py, "server_terminated"))? {
+            LOG.log(py, Level::Debug, || {
+                "Requested close_connection but server is already terminated".to_owned()
+            });
+            return Ok(());
+        }
+        let code = match code {
+            Argument::Given(code) => code,
+            Argument::Omitted => NORMAL_CLOSURE.into_bound_py_any(py)?,
+        };
+        let mut reason = match reason {
+            Argument::Given(reason) => reason,
+            Argument::Omitted => PyString::new(py, "").into_any(),
+        };
+        if code.is_none() {
+            if !reason.is_none() && reason.len()? > 0 {
+                let text = "close reason must not be specified if code is None";
+                return Err(BAD_OPERATION.error(py, text));
+            }
+            reason = PyString::new(py, "").into_any();
+        } else if !reason.is_instance_of::<PyString>() && !reason.is_instance_of::<PyBytes>() {
+            return Err(BAD_OPERATION.error(py, "close reason must be an instance of bytes or unicode"));
+        }
+        stream._send_closing_handshake(&code, &reason)?;
+        LOG.log(py, Level::Debug, || {
+            format!("Initiated closing handshake (code={}, reason={})", repr(&code), repr(&reason))
+        });
+        let leaving = code.extract().is_ok_and(|code: i64| code == GOING_AWAY || code == PROTOCOL_ERROR);
+        if leaving || !wait_response.map_or(Ok(true), |wait| wait.is_truthy())? {
+            return Ok(());
+        }
+        if slf.call_method0(intern!(py, "receive_message"))?.is_none() {
+            return Ok(());
+        }
+        Err(CONNECTION_TERMINATED.error(py, "Didn't receive valid ack for closing handshake"))
+    }
+
+    /// Sends a ping: bytes, or `str` as UTF-8 unless `binary`.
+    ///
+    /// Raises `BadOperationException` for a body of more than 125 bytes.
+    #[pyo3(signature = (body, binary=None), text_signature = "($self, body, binary=False)")]
+    fn send_ping(&self, body: Bound<'_, PyAny>, binary: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = body.py();
+        let as_bytes = binary.map_or(Ok(false), |binary| binary.is_truthy())?;
+        let body = if !as_bytes && body.is_instance_of::<PyString>() { frames::encode_text(&body)? } else { body };
+        let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
+        let frame = control_frame(opcode::PING, &body, self.mask_send(py)?, Some(&filters))?;
+        self.write_bytes(&frame)?;
+        self.pings.lock().push_back(with_bytes(&body, <[u8]>::to_vec)?);
+        Ok(())
+    }
+
+    /// Sends a pong with a body of bytes.
+    fn _send_pong(&self, body: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = body.py();
+        let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
+        let frame = control_frame(opcode::PONG, body, self.mask_send(py)?, Some(&filters))?;
+        self.write_bytes(&frame)
+    }
+
+    /// The opcode of the message that `receive_message` returned last, `None` before the first.
+    fn get_last_received_opcode(&self) -> Option<u8> {
+        self.receiving.lock().last_opcode
+    }
+}
+
+impl Stream {
+    /// Sends a message, or a piece of one, that went through the message filters.
+    fn send_piece(&self, message: &Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
+        let py = message.py();
+        let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
+        let encode = self.option(intern!(py, "encode_text_message_to_utf8"))?.is_truthy()?;
+        if !no_filters(&filters)? || self.mask_send(py)? {
+            let mask = self.mask_send(py)?;
+            let frame = build_fragment(&self.sending, message, (end, binary), (mask, encode), Some(filters))?;
+            return self.write_bytes(&frame);
+        }
+        // Without filters the payload goes out from where it lies, behind a header of its own.
+        let (opcode, fin) = self.sending.lock().next(end, binary)?;
+        if binary || !encode {
+            with_bytes(message, |payload| self.send_frame(py, opcode, fin, payload))?
+        } else if let Ok(text) = message.cast::<PyString>() {
+            self.send_frame(py, opcode, fin, text.to_str()?.as_bytes())
+        } else {
+            let encoded = frames::encode_text(message)?;
+            with_bytes(&encoded, |payload| self.send_frame(py, opcode, fin, payload))?
+        }
+    }
+
+    fn send_frame(&self, py: Python<'_>, opcode: u8, fin: bool, payload: &[u8]) -> PyResult<()> {
+        let header = FrameHeader {
+            fin,
+            rsv1: false,
+            rsv2: false,
+            rsv3: false,
+            opcode,
+            mask: None,
+            payload_length: payload.len() as u64,
+            minimal_length: true,
+        };
+        self.write_parts(py, &header.encode(), payload)
+    }
+}
+
+/// An optional argument for which `None` means something else than leaving it out.
+pub(crate) enum Argument<'py> {
+    /// It was left out.
+    Omitted,
+    /// It was given, be it `None`.
+    Given(Bound<'py, PyAny>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Argument<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self::Given(object.to_owned()))
+    }
+}

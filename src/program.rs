@@ -1,0 +1,64 @@
+//! The program: from the command line to the exit code. The binary and the wheel's console script run the
+//! same; they differ in who starts Python.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::bridge::host::PythonHost;
+use crate::bridge::loader::PythonLoader;
+use crate::bridge::{interpreter, limits, python_logging};
+use crate::cli::{self, Invocation, Options};
+use crate::error::StartError;
+use crate::handlers::registry::Registry;
+use crate::handlers::watcher;
+use crate::{logging, server};
+
+/// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
+///
+/// `start_python` is called once with the value of `--python`, before anything needs Python. The calling thread
+/// must be detached from Python.
+pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Result<(), StartError>) -> u8 {
+    let invocation = match cli::parse(args) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            // Nobody is left to tell when stderr is closed.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let result = start_python(invocation.python()).and_then(|()| match invocation {
+        Invocation::Version { .. } => {
+            println!("wshost {}\n{}", env!("CARGO_PKG_VERSION"), interpreter::description()?);
+            Ok(())
+        }
+        Invocation::Serve(options) => serve(options),
+    });
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("wshost: {error}");
+            1
+        }
+    }
+}
+
+/// Serves until a signal.
+fn serve(options: Options) -> Result<(), StartError> {
+    let config = Arc::new(options.resolve()?);
+    cli::enter_document_root(&config)?;
+    logging::init(&config.log)?;
+    python_logging::forward_to_log(config.log.level)?;
+    limits::set_max_message_size(config.max_message_size);
+    // Before the handlers: an address that is taken is reported at once.
+    let listeners = server::Listeners::bind(&config.listen)?;
+    let loader = PythonLoader::new(config.handlers.encoding.clone());
+    let registry = Arc::new(Registry::open(&config.handlers, loader)?);
+    registry.snapshot().log_problems();
+    let _watcher = if config.handlers.reload {
+        Some(watcher::watch(Arc::clone(&registry), &config.handlers)?)
+    } else {
+        None
+    };
+    server::serve(config, listeners, Arc::new(PythonHost::new(registry)))
+}
