@@ -49,6 +49,8 @@ fn main(py: Python<'_>, args: Vec<OsString>) -> u8 {
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use super::main;
+    #[pymodule_export]
     use crate::bridge::connection::Connection;
     #[pymodule_export]
     use crate::bridge::dispatch::{Dispatcher, HandlerSuite, default_passive_closing_handshake};
@@ -85,8 +87,6 @@ mod _native {
         NoopMasker, PyDeflater, PyInflater, PyMessageDeflater, PyMessageInflater, RepeatedXorMasker, hexify,
         pack_byte,
     };
-    #[pymodule_export]
-    use super::main;
 
     /// The version of the package.
     #[pymodule_export]

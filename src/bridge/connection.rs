@@ -60,9 +60,8 @@ impl Connection {
     ///
     /// Raises `TypeError` for `str`, `OSError` when the peer is gone. May be called from any thread.
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let written = with_bytes(data, |bytes| {
-            (detached(py, || self.socket.write(bytes, &[])), bytes.len())
-        })?;
+        let written =
+            with_bytes(data, |bytes| (detached(py, || self.socket.write(bytes, &[])), bytes.len()))?;
         written.0.map(|()| written.1).map_err(|error| os_error(py, &error))
     }
 

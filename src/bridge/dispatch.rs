@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::exceptions::PyException;
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
@@ -82,12 +82,11 @@ impl Dispatcher {
     }
 
     fn known_suite<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, HandlerSuite>> {
-        match self.suite(request)? {
-            Some(suite) => Ok(suite),
-            None => {
-                let resource = repr(&request.getattr("ws_resource")?);
-                Err(DISPATCH.error(request.py(), format!("No handler for: {resource}")))
-            }
+        if let Some(suite) = self.suite(request)? {
+            Ok(suite)
+        } else {
+            let resource = repr(&request.getattr("ws_resource")?);
+            Err(DISPATCH.error(request.py(), format!("No handler for: {resource}")))
         }
     }
 
@@ -187,8 +186,7 @@ impl Dispatcher {
         match self.snapshot().resolve(resource) {
             Ok(handler) => Ok(handler.map(|handler| handler.suite.bind(py).clone())),
             Err(error) => {
-                let arguments =
-                    (error.to_string(), BAD_REQUEST).into_pyobject(py)?;
+                let arguments = (error.to_string(), BAD_REQUEST).into_pyobject(py)?;
                 Err(DISPATCH.error_with(&arguments))
             }
         }
@@ -235,7 +233,9 @@ impl Dispatcher {
         if let Some((_, code)) = CLOSE_CODES.iter().find(|(class, _)| class.matches(py, &error)) {
             LOG.log(py, Level::Debug, || error.value(py).to_string());
             return match code {
-                Some(code) => request.getattr("ws_stream")?.call_method1("close_connection", (code,)).map(drop),
+                Some(code) => {
+                    request.getattr("ws_stream")?.call_method1("close_connection", (code,)).map(drop)
+                }
                 None => Ok(()),
             };
         }

@@ -84,6 +84,7 @@ pub fn prepend_message(py: Python<'_>, error: &PyErr, prefix: &str) {
 }
 
 /// An `OSError` for what the system said; Python picks the subclass by the error number.
+#[must_use]
 pub fn os_error(py: Python<'_>, source: &std::io::Error) -> PyErr {
     let Some(number) = source.raw_os_error() else {
         return pyo3::exceptions::PyOSError::new_err(source.to_string());

@@ -95,10 +95,12 @@ impl ExtensionParameter {
 /// Raises `ExtensionParsingException` for what the grammar does not allow, and for a value without any.
 #[pyfunction]
 pub fn parse_extensions<'py>(py: Python<'py>, data: &str) -> PyResult<Bound<'py, PyList>> {
-    let extensions = header::parse_extensions(data).map_err(|error| EXTENSION_PARSING.error(py, error.to_string()))?;
+    let extensions =
+        header::parse_extensions(data).map_err(|error| EXTENSION_PARSING.error(py, error.to_string()))?;
     let list = PyList::empty(py);
     for extension in extensions {
-        let parameter = Bound::new(py, ExtensionParameter::new(PyString::new(py, &extension.name).into_any()))?;
+        let parameter =
+            Bound::new(py, ExtensionParameter::new(PyString::new(py, &extension.name).into_any()))?;
         for pair in extension.parameters {
             parameter.get().parameters.bind(py).append(pair)?;
         }
@@ -242,7 +244,8 @@ impl PerMessageDeflateExtensionProcessor {
         let Some(offered) = Offer::read(&offer)? else {
             return Ok(None);
         };
-        let framer = Bound::new(py, DeflateFramer::new(offered.server_bits, offered.server_no_context_takeover))?;
+        let framer =
+            Bound::new(py, DeflateFramer::new(offered.server_bits, offered.server_no_context_takeover))?;
         framer.get().state.lock().compress_outgoing = true;
         slf.setattr("_framer", framer)?;
         let deflater = PyMessageDeflater::new(offered.server_bits, offered.server_no_context_takeover);
@@ -250,7 +253,8 @@ impl PerMessageDeflateExtensionProcessor {
         slf.setattr("_rfc1979_inflater", Bound::new(py, PyMessageInflater::new(MAX_WINDOW_BITS))?)?;
 
         let response = Bound::new(py, ExtensionParameter::new(offer.call_method0("name")?))?;
-        let add = |name: &str, value: Option<String>| response.get().parameters.bind(py).append((name, value));
+        let add =
+            |name: &str, value: Option<String>| response.get().parameters.bind(py).append((name, value));
         if let Some(bits) = offered.server_bits {
             add(SERVER_MAX_WINDOW_BITS, Some(bits.to_string()))?;
         }
@@ -277,7 +281,10 @@ impl PerMessageDeflateExtensionProcessor {
         Ok(Some(response))
     }
 
-    fn _setup_stream_options_internal(slf: &Bound<'_, Self>, stream_options: Bound<'_, PyAny>) -> PyResult<()> {
+    fn _setup_stream_options_internal(
+        slf: &Bound<'_, Self>,
+        stream_options: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         slf.getattr("_framer")?.call_method1("setup_stream_options", (stream_options,)).map(drop)
     }
 
@@ -446,16 +453,26 @@ pub struct OutgoingMessageFilter(Py<DeflateFramer>);
 impl OutgoingMessageFilter {
     /// The payload of a message: compressed, or as it is when compression is off.
     #[pyo3(signature = (message, end=true, binary=false))]
-    fn filter<'py>(&self, message: Bound<'py, PyAny>, end: bool, binary: bool) -> PyResult<Bound<'py, PyAny>> {
+    fn filter<'py>(
+        &self,
+        message: Bound<'py, PyAny>,
+        end: bool,
+        binary: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = message.py();
         let payload = if binary { message } else { encode_text(&message)? };
         let framer = self.0.get();
         if !framer.state.lock().compress_outgoing {
             return Ok(payload);
         }
-        let compressed = with_bytes(&payload, |data| maybe_detached(py, data, |data| framer.compress(data, end)))?;
+        let compressed =
+            with_bytes(&payload, |data| maybe_detached(py, data, |data| framer.compress(data, end)))?;
         FRAMER_LOG.log(py, Level::Debug, || {
-            format!("Outgoing message: {} bytes compressed to {}", payload.len().unwrap_or(0), compressed.len())
+            format!(
+                "Outgoing message: {} bytes compressed to {}",
+                payload.len().unwrap_or(0),
+                compressed.len()
+            )
         });
         Ok(PyBytes::new(py, &compressed).into_any())
     }
@@ -528,13 +545,12 @@ impl IncomingFrameFilter {
 
 /// The processor for an offer, or `None` when its extension is unknown.
 #[pyfunction]
-pub fn get_extension_processor<'py>(
-    extension_request: Bound<'py, PyAny>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub fn get_extension_processor(extension_request: Bound<'_, PyAny>) -> PyResult<Option<Bound<'_, PyAny>>> {
     let py = extension_request.py();
-    let name: String = extension_request.call_method0("name")?.extract().map_err(|_| {
-        PyValueError::new_err("an extension's name must be a str")
-    })?;
+    let name: String = extension_request
+        .call_method0("name")?
+        .extract()
+        .map_err(|_| PyValueError::new_err("an extension's name must be a str"))?;
     if name != PERMESSAGE_DEFLATE {
         return Ok(None);
     }

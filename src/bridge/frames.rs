@@ -5,8 +5,8 @@
 //! refuse.
 
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
@@ -295,7 +295,7 @@ fn data_frame<'py>(
 }
 
 fn truthy(value: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-    value.map_or(Ok(false), |value| value.is_truthy())
+    value.map_or(Ok(false), pyo3::types::PyAnyMethods::is_truthy)
 }
 
 /// `message.encode('utf-8')`, with Python's own errors for other types and for lone surrogates.
@@ -311,8 +311,7 @@ pub(crate) fn control_frame<'py>(
     filters: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let py = body.py();
-    let frame =
-        frame_object(py, &code.into_bound_py_any(py)?, &1u8.into_bound_py_any(py)?, body, filters)?;
+    let frame = frame_object(py, &code.into_bound_py_any(py)?, &1u8.into_bound_py_any(py)?, body, filters)?;
     if frame.getattr("payload")?.len()? > 125 {
         let text = "Payload data size of control frames must be 125 bytes or less";
         return Err(BAD_OPERATION.error(py, text));
@@ -327,7 +326,7 @@ macro_rules! control_frame_function {
         /// Raises `BadOperationException` for a body of more than 125 bytes.
         #[pyfunction]
         #[pyo3(signature = (body, mask=None, frame_filters=None),
-               text_signature = "(body, mask=False, frame_filters=[])")]
+                                       text_signature = "(body, mask=False, frame_filters=[])")]
         pub fn $name<'py>(
             body: Bound<'py, PyAny>,
             mask: Option<Bound<'py, PyAny>>,
@@ -459,8 +458,7 @@ pub fn parse_frame<'py>(
         Some(value) => value.is_truthy()?,
         None => true,
     };
-    let mut receive =
-        |length: u64| with_bytes(&receive_bytes.call1((length,))?, <[u8]>::to_vec);
+    let mut receive = |length: u64| with_bytes(&receive_bytes.call1((length,))?, <[u8]>::to_vec);
     let frame = receive_frame(py, &mut receive, masked, super::limits::max_message_size())?;
     let logger = match logger {
         Some(logger) if logger.is_truthy()? => logger,

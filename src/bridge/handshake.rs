@@ -3,9 +3,9 @@
 //! It works on any object with the request's attributes: the server's own and those of wptserve's HTTP/2 path,
 //! which subclasses [`HandshakerBase`].
 
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyAssertionError;
 use pyo3::intern;
-use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
@@ -40,7 +40,7 @@ fn quoted(py: Python<'_>, text: &str) -> String {
 }
 
 /// `request.headers_in.get(key)`.
-fn header<'py>(request: &Bound<'py, PyAny>, key: &str) -> PyResult<Option<String>> {
+fn header(request: &Bound<'_, PyAny>, key: &str) -> PyResult<Option<String>> {
     request.getattr("headers_in")?.call_method1("get", (key,))?.extract()
 }
 
@@ -109,7 +109,7 @@ pub fn validate_subprotocol(py: Python<'_>, subprotocol: Bound<'_, PyAny>) -> Py
 ///
 /// Raises `HandshakeException` for a port that is no number.
 #[pyfunction]
-pub fn parse_host_header<'py>(request: Bound<'py, PyAny>) -> PyResult<(String, Bound<'py, PyAny>)> {
+pub fn parse_host_header(request: Bound<'_, PyAny>) -> PyResult<(String, Bound<'_, PyAny>)> {
     let py = request.py();
     let host: String = request.getattr("headers_in")?.get_item("Host")?.extract()?;
     match host.split_once(':') {
@@ -146,13 +146,14 @@ pub fn check_request_line(request: Bound<'_, PyAny>) -> PyResult<()> {
 
 /// The `Sec-WebSocket-Accept` value for a key in bytes (RFC 6455 section 4.2.2).
 #[pyfunction]
-pub fn compute_accept<'py>(key: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+pub fn compute_accept(key: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
     let accept = with_bytes(&key, accept_key)?;
     Ok(PyBytes::new(key.py(), accept.as_bytes()))
 }
 
 /// The `Sec-WebSocket-Accept` value for a key in `str`.
 #[pyfunction]
+#[must_use]
 pub fn compute_accept_from_unicode<'py>(py: Python<'py>, unicode_key: &str) -> Bound<'py, PyBytes> {
     PyBytes::new(py, accept_key(unicode_key.as_bytes()).as_bytes())
 }
@@ -183,7 +184,11 @@ impl HandshakerBase {
     }
 
     /// A handshaker that answers `request` and asks `dispatcher` for its handler.
-    fn __init__(slf: &Bound<'_, Self>, request: Bound<'_, PyAny>, dispatcher: Bound<'_, PyAny>) -> PyResult<()> {
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        request: Bound<'_, PyAny>,
+        dispatcher: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         let class = slf.get_type();
         let name = format!("{}.{}", class.module()?, class.name()?);
         slf.setattr("_logger", slf.py().import("logging")?.call_method1("getLogger", (name,))?)?;
@@ -238,7 +243,8 @@ impl HandshakerBase {
         Self::negotiate(slf, &request).inspect_err(|error| {
             if HANDSHAKE_FAILED.matches(py, error) {
                 let value = error.value(py);
-                let undecided = value.getattr("status").and_then(|status| status.is_truthy()).is_ok_and(|set| !set);
+                let undecided =
+                    value.getattr("status").and_then(|status| status.is_truthy()).is_ok_and(|set| !set);
                 if undecided && let Err(error) = value.setattr("status", BAD_REQUEST) {
                     error.write_unraisable(py, Some(value));
                 }
@@ -367,7 +373,10 @@ impl HandshakerBase {
             request.setattr("ws_extensions", py.None())
         } else {
             LOG.log(py, Level::Debug, || {
-                format!("Extensions accepted: {}", format_extensions(accepted.clone().into_any()).unwrap_or_default())
+                format!(
+                    "Extensions accepted: {}",
+                    format_extensions(accepted.clone().into_any()).unwrap_or_default()
+                )
             });
             request.setattr("ws_extensions", accepted)
         }
@@ -428,7 +437,11 @@ impl Handshaker {
     }
 
     /// A handshaker that answers `request` and asks `dispatcher` for its handler.
-    fn __init__(slf: &Bound<'_, Self>, request: Bound<'_, PyAny>, dispatcher: Bound<'_, PyAny>) -> PyResult<()> {
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        request: Bound<'_, PyAny>,
+        dispatcher: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         HandshakerBase::__init__(slf.as_super(), request, dispatcher)
     }
 
@@ -561,8 +574,7 @@ pub fn do_handshake(request: Bound<'_, PyAny>, dispatcher: Bound<'_, PyAny>) -> 
             Ok(())
         }
         Err(error)
-            if HANDSHAKE_FAILED.matches(py, &error)
-                && !error.value(py).getattr("status")?.is_truthy()? =>
+            if HANDSHAKE_FAILED.matches(py, &error) && !error.value(py).getattr("status")?.is_truthy()? =>
         {
             MODULE_LOG.log(py, Level::Debug, || {
                 format!("Failed to complete opening handshake as RFC 6455 protocol: {}", error.value(py))

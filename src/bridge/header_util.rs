@@ -98,6 +98,7 @@ pub fn consume_token_or_quoted_string(state: &ParsingState) -> Option<String> {
 
 /// The value as it is when it is a token, else as a quoted string.
 #[pyfunction]
+#[must_use]
 pub fn quote_if_necessary(s: &str) -> String {
     header::quote_if_necessary(s)
 }

@@ -69,7 +69,10 @@ impl ReadyHandler for Ready {
             local,
             is_https,
         };
-        thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(move || Python::attach(|py| task.run(py)))?;
+        thread::Builder::new()
+            .name(name)
+            .stack_size(STACK_SIZE)
+            .spawn(move || Python::attach(|py| task.run(py)))?;
         Ok(())
     }
 }

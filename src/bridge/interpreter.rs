@@ -39,7 +39,10 @@ fn choose_executable(python: Option<&Path>) -> Result<PathBuf, StartError> {
     let executable = if chosen.is_dir() { chosen.join("bin/python") } else { chosen };
     let executable = std::path::absolute(&executable).unwrap_or(executable);
     if !executable.is_file() {
-        let text = format!("{what} {}: no interpreter there; name an interpreter or a virtual environment", executable.display());
+        let text = format!(
+            "{what} {}: no interpreter there; name an interpreter or a virtual environment",
+            executable.display()
+        );
         return Err(StartError::Python(text));
     }
     match environment_version(&executable) {
@@ -79,7 +82,8 @@ fn initialize(executable: &Path) -> Result<(), StartError> {
         // What handlers print goes out at once, as with `python -u`: harnesses read it through pipes.
         config.buffered_stdio = 0;
         let pointer = std::ptr::from_mut(config);
-        let mut status = ffi::PyConfig_SetBytesString(pointer, &raw mut (*pointer).executable, executable.as_ptr());
+        let mut status =
+            ffi::PyConfig_SetBytesString(pointer, &raw mut (*pointer).executable, executable.as_ptr());
         if ffi::PyStatus_Exception(status) == 0 {
             let name = &raw mut (*pointer).program_name;
             status = ffi::PyConfig_SetBytesString(pointer, name, executable.as_ptr());
@@ -119,7 +123,8 @@ fn install_packages(py: Python<'_>) -> PyResult<()> {
     path.call_method1("insert", (0, env::current_dir()?))?;
     let files = PyDict::new(py);
     collect(&files, &PYTHON_FILES)?;
-    let bootstrap = PYTHON_FILES.get_file("wshost/_embedded.py").map(include_dir::File::contents).unwrap_or_default();
+    let bootstrap =
+        PYTHON_FILES.get_file("wshost/_embedded.py").map(include_dir::File::contents).unwrap_or_default();
     let bootstrap = CString::new(bootstrap)?;
     let module = PyModule::from_code(py, &bootstrap, c"wshost/_embedded.py", c"wshost._embedded")?;
     module.call_method1("install", (files,))?;

@@ -18,6 +18,7 @@ pub struct PythonLoader {
 
 impl PythonLoader {
     /// A loader for files in `encoding`.
+    #[must_use]
     pub fn new(encoding: Option<String>) -> Self {
         Self { encoding }
     }
@@ -89,7 +90,11 @@ fn run<'py>(py: Python<'py>, path: &Path, source: &Bound<'py, PyAny>) -> PyResul
         builtins.call_method1("exec", (code, &globals))
     };
     if let Err(error) = run() {
-        if previous.is_none() { modules.del_item(&name)? } else { modules.set_item(&name, previous)? }
+        if previous.is_none() {
+            modules.del_item(&name)?;
+        } else {
+            modules.set_item(&name, previous)?;
+        }
         return Err(error);
     }
     Ok(module)

@@ -33,6 +33,7 @@ pub struct Logger {
 
 impl Logger {
     /// A logger called `name`.
+    #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self { name, logger: PyOnceLock::new() }
     }
@@ -58,7 +59,8 @@ impl Logger {
         if !self.enabled(py, level) {
             return;
         }
-        let written = self.get(py).and_then(|logger| logger.call_method1("log", (level as i32, "%s", text())));
+        let written =
+            self.get(py).and_then(|logger| logger.call_method1("log", (level as i32, "%s", text())));
         if let Err(error) = written {
             error.write_unraisable(py, None);
         }
@@ -75,8 +77,11 @@ pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
 }
 
 /// Python's `repr()` of a value, for messages that quote one. A `__repr__` that fails gives the type's name.
+#[must_use]
 pub fn repr(value: &Bound<'_, PyAny>) -> String {
-    value.repr().map_or_else(|_| format!("<{}>", value.get_type()), |text| text.to_string_lossy().into_owned())
+    value
+        .repr()
+        .map_or_else(|_| format!("<{}>", value.get_type()), |text| text.to_string_lossy().into_owned())
 }
 
 /// Takes a record of Python's `logging` into the log. `level` is a number of `logging`.

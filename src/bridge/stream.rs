@@ -4,12 +4,16 @@
 //! detached from Python, or any other object with `read` and `write`, whose methods are called. Control
 //! frames are handled inside `receive_message`, on the handler's thread, when the handler asks.
 
+// Methods that begin with an underscore are part of what handlers use.
+#![allow(clippy::used_underscore_items)]
+
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyAttributeError, PyOSError, PyValueError};
-use pyo3::intern;
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyAttributeError, PyOSError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
@@ -154,7 +158,8 @@ impl Stream {
             connection.call_method1(intern!(py, "write"), (whole,)).map(drop)
         };
         written.inspect_err(|error| {
-            let peer = connection.getattr("remote_addr").map_or_else(|_| "unknown".to_owned(), |peer| repr(&peer));
+            let peer =
+                connection.getattr("remote_addr").map_or_else(|_| "unknown".to_owned(), |peer| repr(&peer));
             prepend_message(py, error, &format!("Failed to send message to {peer}: "));
         })
     }
@@ -223,9 +228,7 @@ impl Stream {
                 Err(_) => decode_text(PyBytes::new(py, &message.payload).into_any()),
             },
             (opcode::TEXT, Some(payload)) => decode_text(payload),
-            (other, _) => {
-                Err(UNSUPPORTED_FRAME.error(py, format!("Opcode {other} is not supported")))
-            }
+            (other, _) => Err(UNSUPPORTED_FRAME.error(py, format!("Opcode {other} is not supported"))),
         }
     }
 
@@ -317,6 +320,12 @@ impl Stream {
             sending: Mutex::default(),
             pings: Mutex::default(),
         })
+    }
+
+    /// A request and its stream refer to each other; the garbage collector has to see that.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.request)?;
+        visit.call(&self.options)
     }
 
     /// The options, filters included.
@@ -413,8 +422,8 @@ impl Stream {
             let text = "Requested send_message after sending out a closing handshake";
             return Err(BAD_OPERATION.error(py, text));
         }
-        let is_end = end.as_ref().map_or(Ok(true), |end| end.is_truthy())?;
-        let is_binary = binary.as_ref().map_or(Ok(false), |binary| binary.is_truthy())?;
+        let is_end = end.as_ref().map_or(Ok(true), pyo3::types::PyAnyMethods::is_truthy)?;
+        let is_binary = binary.as_ref().map_or(Ok(false), pyo3::types::PyAnyMethods::is_truthy)?;
         if is_binary && message.is_instance_of::<PyString>() {
             let text = "Message for binary frame must not be instance of Unicode";
             return Err(BAD_OPERATION.error(py, text));
@@ -460,7 +469,10 @@ impl Stream {
     }
 
     /// The payload of the message that `frame` completes, or `None` when more fragments are to come.
-    fn _get_message_from_frame<'py>(&self, frame: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    fn _get_message_from_frame<'py>(
+        &self,
+        frame: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let py = frame.py();
         let message = self.assemble(py, frames::raw_from_object(frame)?)?;
         Ok(message.map(|message| PyBytes::new(py, &message.payload)))
@@ -563,7 +575,8 @@ impl Stream {
     fn send_ping(&self, body: Bound<'_, PyAny>, binary: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         let py = body.py();
         let as_bytes = binary.map_or(Ok(false), |binary| binary.is_truthy())?;
-        let body = if !as_bytes && body.is_instance_of::<PyString>() { frames::encode_text(&body)? } else { body };
+        let body =
+            if !as_bytes && body.is_instance_of::<PyString>() { frames::encode_text(&body)? } else { body };
         let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
         let frame = control_frame(opcode::PING, &body, self.mask_send(py)?, Some(&filters))?;
         self.write_bytes(&frame)?;

@@ -72,6 +72,7 @@ impl NoopMasker {
     }
 
     /// `s` itself.
+    #[allow(clippy::unused_self, reason = "a method in the reference")]
     fn mask<'py>(&self, s: Bound<'py, PyAny>) -> Bound<'py, PyAny> {
         s
     }
@@ -86,9 +87,8 @@ impl PyDeflater {
         let py = data.py();
         let compressed = with_bytes(data, |bytes| self.0.lock().compress(bytes, flush))?;
         let compressed = PyBytes::new(py, &compressed);
-        DEFLATER_LOG.log(py, Level::Debug, || {
-            format!("Compress input {}, result {}", repr(data), repr(&compressed))
-        });
+        DEFLATER_LOG
+            .log(py, Level::Debug, || format!("Compress input {}, result {}", repr(data), repr(&compressed)));
         Ok(compressed)
     }
 }
