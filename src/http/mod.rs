@@ -3,6 +3,7 @@
 //! Must not import `bridge` or `server`.
 
 pub mod error_page;
+mod fields;
 pub mod files;
 pub mod head;
 pub mod listing;

@@ -78,16 +78,27 @@ fn head_bytes(parts: &http::response::Parts, keep_alive: bool) -> Vec<u8> {
     let status = parts.status.as_str();
     let mut head = format!("HTTP/1.1 {status} {reason}\r\nServer: {SERVER}\r\nDate: {date}\r\n").into_bytes();
     for (name, value) in &parts.headers {
-        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(title_case(name.as_str()).as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
     }
     if !keep_alive {
-        head.extend_from_slice(b"connection: close\r\n");
+        head.extend_from_slice(b"Connection: close\r\n");
     }
     head.extend_from_slice(b"\r\n");
     head
+}
+
+/// `content-type` as `Content-Type`: old clients compare field names as they are.
+fn title_case(name: &str) -> String {
+    let mut starts_word = true;
+    let in_case = |character: char| {
+        let cased = if starts_word { character.to_ascii_uppercase() } else { character };
+        starts_word = character == '-';
+        cased
+    };
+    name.chars().map(in_case).collect()
 }
 
 #[cfg(test)]
@@ -112,19 +123,19 @@ mod tests {
         let (text, again) = write(Response::new(full("abc")), DELIVERY);
         assert!(again);
         assert!(text.starts_with(&format!("HTTP/1.1 200 OK\r\nServer: {SERVER}\r\nDate: ")), "{text}");
-        assert!(text.ends_with(" GMT\r\ncontent-length: 3\r\n\r\nabc"), "{text}");
+        assert!(text.ends_with(" GMT\r\nContent-Length: 3\r\n\r\nabc"), "{text}");
     }
 
     #[test]
     fn closing_is_announced() {
         let (text, again) = write(Response::new(full("")), Delivery { keep_alive: false, ..DELIVERY });
-        assert!(!again && text.ends_with("\r\nconnection: close\r\n\r\n"), "{text}");
+        assert!(!again && text.ends_with("\r\nConnection: close\r\n\r\n"), "{text}");
     }
 
     #[test]
     fn head_and_http09() {
         let (text, again) = write(with_length(3, "abc"), Delivery { head_only: true, ..DELIVERY });
-        assert!(again && text.ends_with("content-length: 3\r\n\r\n"), "{text}");
+        assert!(again && text.ends_with("Content-Length: 3\r\n\r\n"), "{text}");
         let (text, _) = write(with_length(3, "abc"), Delivery { body_only: true, ..DELIVERY });
         assert_eq!(text, "abc");
     }
@@ -133,7 +144,7 @@ mod tests {
     fn not_modified_has_no_length() {
         let response = Response::builder().status(304).body(full("")).expect("a response");
         let (text, again) = write(response, DELIVERY);
-        assert!(again && !text.contains("content-length"), "{text}");
+        assert!(again && !text.contains("Content-Length"), "{text}");
     }
 
     #[test]

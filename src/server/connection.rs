@@ -202,9 +202,9 @@ impl Connection {
 
     /// The two lines that pywebsocket logs for an error page.
     fn log_refusal(&self, request_line: &str, status: u16, message: Option<&str>) {
+        // What the client sent is escaped in it already, as Python's repr.
         let message = message.unwrap_or_else(|| reason_phrase(status));
-        let peer = self.peer.ip();
-        tracing::warn!(target: LOG_REQUEST, "{peer} - code {status}, message {}", message.escape_debug());
+        tracing::warn!(target: LOG_REQUEST, "{} - code {status}, message {message}", self.peer.ip());
         log_request(request_line, status);
     }
 
