@@ -118,8 +118,8 @@ impl Files {
     }
 }
 
-/// The path below the root that `url_path` (as sent) names: no `..`, no NUL and no backslash, however they are
-/// written. `/` may be written as `%2F`, as in the reference.
+/// The path below the root that `url_path` (as sent) names; `None` when it has a `..`, however that is written.
+/// `/` may be written as `%2F`, as in the reference.
 fn relative_path(url_path: &str) -> Option<PathBuf> {
     let sent = latin1_bytes(url_path);
     let mut path = PathBuf::new();
@@ -127,7 +127,6 @@ fn relative_path(url_path: &str) -> Option<PathBuf> {
         match part {
             b"" | b"." => {}
             b".." => return None,
-            _ if part.contains(&0) || part.contains(&b'\\') => return None,
             _ => path.push(OsStr::from_bytes(part)),
         }
     }

@@ -185,9 +185,7 @@ impl Connection {
                 let delivery = Delivery {
                     body_only: head.protocol == "HTTP/0.9",
                     head_only: head.method == "HEAD",
-                    keep_alive: head.keeps_alive()
-                        && body_length.is_some()
-                        && !self.context.stop.is_cancelled(),
+                    keep_alive: head.keeps_alive() && body_length.is_some(),
                 };
                 write_response(&mut self.socket, response, delivery).await
             }

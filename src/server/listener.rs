@@ -165,6 +165,7 @@ mod tests {
             assert_ne!(listeners.port(), 0);
             assert!(listeners.addresses().iter().all(|address| address.port() == listeners.port()));
             assert!(listeners.addresses().iter().all(|address| address.ip().is_unspecified()));
+            assert!(listeners.addresses().iter().any(SocketAddr::is_ipv4));
             let address = (Ipv4Addr::LOCALHOST, listeners.port());
             std::net::TcpStream::connect(address).expect("a connection over IPv4");
             if listeners.addresses().iter().any(SocketAddr::is_ipv6) {
@@ -188,6 +189,18 @@ mod tests {
         assert!(text.starts_with(&format!("cannot listen on 127.0.0.1:{}: ", first.port())), "{text}");
         assert!(text.contains("--port"), "{text}");
         assert!(!text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn the_port_of_a_server_that_just_ended_is_free() {
+        let first = Listeners::bind(&config(Some("127.0.0.1"), 0)).expect("listeners");
+        let client = std::net::TcpStream::connect(first.addresses()[0]).expect("a connection");
+        // The side that closes first keeps the address for a while.
+        drop(first.sockets[0].accept().expect("the connection"));
+        drop(client);
+        let port = first.port();
+        drop(first);
+        Listeners::bind(&config(Some("127.0.0.1"), port)).expect("listeners");
     }
 
     #[test]

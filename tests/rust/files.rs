@@ -178,6 +178,18 @@ fn other_methods() {
 }
 
 #[test]
+fn a_refused_client_may_finish_its_body() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.send("PUT /a HTTP/1.1\r\nContent-Length: 6\r\n\r\n");
+    assert!(client.response().0.starts_with("HTTP/1.0 501 "));
+    // Were our side gone, the first of these would bring a reset and the second fail.
+    client.send("abc");
+    client.send("def");
+    assert_eq!(client.rest(), "");
+}
+
+#[test]
 fn request_bodies_are_read_past_or_end_the_connection() {
     let server = Server::start();
     server.write("a.txt", "hello");

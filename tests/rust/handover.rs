@@ -1,6 +1,7 @@
 //! From the async side to a handler.
 
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 
 use crate::support::Server;
 
@@ -18,7 +19,9 @@ fn the_handler_gets_the_socket_and_every_byte() {
     assert_eq!(taken.local, ("127.0.0.1".to_owned(), server.port));
     assert!(!taken.is_https);
     assert!(taken.socket.nodelay().expect("an option"));
-    // In blocking mode this waits for bytes that are sent only now.
+    // SAFETY: F_GETFL touches no memory.
+    let flags = unsafe { libc::fcntl(taken.socket.as_raw_fd(), libc::F_GETFL) };
+    assert_eq!(flags & libc::O_NONBLOCK, 0);
     let reader = std::thread::spawn(move || {
         let mut bytes = [0; 6];
         taken.socket.read_exact(&mut bytes).expect("bytes");

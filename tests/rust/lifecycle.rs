@@ -137,7 +137,6 @@ fn process() {
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
     tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).init();
     let mut config = config(root);
-    config.grace = Duration::from_secs(3600);
     config.ready.file = Some(root.join("ready"));
     let listeners = Listeners::bind(&config.listen).expect("a free port");
     let (sender, _receiver) = channel();

@@ -34,7 +34,8 @@ pub fn config(document_root: &Path) -> Config {
         },
         log: LogConfig { level: LogLevel::Warning, file: None },
         ready: ReadyConfig::default(),
-        grace: PATIENCE,
+        // Longer than any test waits: what takes the grace is a failure.
+        grace: PATIENCE * 100,
         head_timeout: PATIENCE,
         max_message_size: 1 << 20,
     }
