@@ -46,6 +46,9 @@ pub enum StartError {
         /// What the resolver said.
         source: io::Error,
     },
+    /// Python has no codec of this name.
+    #[error("--handler-encoding {0}: Python knows no such encoding; name one of its codecs, such as utf-8")]
+    Encoding(String),
     /// No address could be listened on.
     #[error("cannot listen on {address}: {source}; {hint}")]
     Listen {

@@ -26,6 +26,11 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use crate::config::{LogConfig, LogLevel};
 use crate::error::StartError;
 
+/// The logger of what concerns the whole server (pywebsocket's name).
+pub const LOG_SERVER: &str = "pywebsocket3.websocket_server.WebSocketServer";
+/// The logger of what concerns one request (pywebsocket's name).
+pub const LOG_REQUEST: &str = "pywebsocket3.request_handler.WebSocketRequestHandler";
+
 /// Least severe level that is written, as its place in [`LogLevel`]. Before [`init`] it is WARNING, as with
 /// Python's `logging` before it is configured.
 static THRESHOLD: AtomicU8 = AtomicU8::new(LogLevel::Warning as u8);

@@ -52,7 +52,7 @@ fn serve(options: Options) -> Result<(), StartError> {
     limits::set_max_message_size(config.max_message_size);
     // Before the handlers: an address that is taken is reported at once.
     let listeners = server::Listeners::bind(&config.listen)?;
-    let loader = PythonLoader::new(config.handlers.encoding.clone());
+    let loader = PythonLoader::new(config.handlers.encoding.clone())?;
     let registry = Arc::new(Registry::open(&config.handlers, loader)?);
     registry.snapshot().log_problems();
     let _watcher = if config.handlers.reload {

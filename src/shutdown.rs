@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::server::LOG_SERVER;
+use crate::logging::LOG_SERVER;
 
 /// A token that SIGINT and SIGTERM cancel. A second signal ends the process at once, with the exit code that
 /// shells give to it: 130 or 143.

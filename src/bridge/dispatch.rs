@@ -129,8 +129,8 @@ impl Dispatcher {
             reload: false,
             reload_delay: Duration::ZERO,
         };
-        let loader = PythonLoader::new(config.encoding.clone());
-        match detached(py, || Registry::open(&config, loader)) {
+        let open = || Registry::open(&config, PythonLoader::new(config.encoding.clone())?);
+        match detached(py, open) {
             Ok(registry) => Ok(Self(Source::Tree(Box::new(registry)))),
             // pywebsocket: a directory that is not there has no handlers.
             Err(StartError::Directory { .. }) => Ok(Self::pinned(Arc::new(Snapshot::empty()))),

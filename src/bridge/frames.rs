@@ -326,7 +326,7 @@ macro_rules! control_frame_function {
         /// Raises `BadOperationException` for a body of more than 125 bytes.
         #[pyfunction]
         #[pyo3(signature = (body, mask=None, frame_filters=None),
-                                       text_signature = "(body, mask=False, frame_filters=[])")]
+                                               text_signature = "(body, mask=False, frame_filters=[])")]
         pub fn $name<'py>(
             body: Bound<'py, PyAny>,
             mask: Option<Bound<'py, PyAny>>,

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use pyo3::exceptions::{PyLookupError, PyUnicodeDecodeError};
+use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule, PyString};
 
 use super::dispatch::{HandlerSuite, Suite, default_passive_closing_handshake};
 use super::python_logging::traceback;
+use crate::error::StartError;
 use crate::handlers::{LoadError, Loader};
 
 /// Loads handler files with the interpreter of this process.
@@ -17,10 +18,13 @@ pub struct PythonLoader {
 }
 
 impl PythonLoader {
-    /// A loader for files in `encoding`.
-    #[must_use]
-    pub fn new(encoding: Option<String>) -> Self {
-        Self { encoding }
+    /// A loader for files in `encoding`, which Python must know.
+    pub fn new(encoding: Option<String>) -> Result<Self, StartError> {
+        if let Some(name) = &encoding {
+            let known = Python::attach(|py| py.import("codecs")?.call_method1("lookup", (name,)).map(drop));
+            known.map_err(|_| StartError::Encoding(name.clone()))?;
+        }
+        Ok(Self { encoding })
     }
 
     fn read<'py>(&self, py: Python<'py>, path: &Path) -> Result<Bound<'py, PyAny>, LoadError> {
@@ -36,8 +40,6 @@ impl PythonLoader {
             let value = error.value(py);
             let message = if error.is_instance_of::<PyUnicodeDecodeError>(py) {
                 format!("cannot be decoded ({value}); name its encoding with --handler-encoding")
-            } else if error.is_instance_of::<PyLookupError>(py) {
-                format!("{value}; name a codec of Python with --handler-encoding")
             } else {
                 format!("cannot be read: {value}")
             };

@@ -13,13 +13,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{LOG_REQUEST, disable_delay};
+use super::disable_delay;
 use crate::handlers::{HandlerConnection, HandlerHost, ReadyHandler};
 use crate::http::error_page::{error_page, error_response, reason_phrase};
 use crate::http::files::{Answer, Files};
 use crate::http::head::{HeadError, HeadParser, RequestHead};
 use crate::http::response::{Delivery, write_response};
 use crate::http::target;
+use crate::logging::LOG_REQUEST;
 
 /// How much room there is for one read, in bytes: more than most request heads.
 const READ_SIZE: usize = 4096;

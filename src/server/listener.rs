@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::LOG_SERVER;
 use crate::config::ListenConfig;
 use crate::error::StartError;
+use crate::logging::LOG_SERVER;
 
 /// How many free ports are tried until one is free for every address.
 const PORT_ATTEMPTS: usize = 16;

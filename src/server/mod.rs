@@ -19,15 +19,11 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::handlers::HandlerHost;
 use crate::http::files::Files;
+use crate::logging::LOG_SERVER;
 use crate::shutdown;
 use connection::Context;
 
 pub use listener::Listeners;
-
-/// The logger of what concerns the whole server (pywebsocket's name).
-pub const LOG_SERVER: &str = "pywebsocket3.websocket_server.WebSocketServer";
-/// The logger of what concerns one request (pywebsocket's name).
-pub const LOG_REQUEST: &str = "pywebsocket3.request_handler.WebSocketRequestHandler";
 
 /// How long `accept` rests after an error such as too many open files, which would come back at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -3,5 +3,6 @@
 mod files;
 mod handover;
 mod heads;
+mod layers;
 mod lifecycle;
 mod support;

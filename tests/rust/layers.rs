@@ -1,0 +1,94 @@
+//! The direction of the layers (docs/design.md): who may name whom.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("main", &[]),
+    ("lib", &["bridge", "program"]),
+    ("program", &["bridge", "cli", "handlers", "logging", "server"]),
+    ("cli", &[]),
+    ("config", &[]),
+    ("error", &[]),
+    ("logging", &[]),
+    ("shutdown", &["logging"]),
+    ("server", &["handlers", "http", "logging", "shutdown"]),
+    ("http", &[]),
+    ("websocket", &[]),
+];
+
+/// The same for the two parts that stand between the server and Python.
+const MAY_USE_BETWEEN: [(&str, &[&str]); 2] =
+    [("handlers", &["http"]), ("bridge", &["handlers", "http", "logging", "websocket"])];
+
+fn source_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of src/") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            source_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The part of `src/` that a file belongs to: its folder, or its own name.
+fn part_of(source: &Path, file: &Path) -> String {
+    let relative = file.strip_prefix(source).expect("below src/");
+    let first = relative.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The names behind `crate::` in code, comments left out.
+fn named_parts(text: &str) -> Vec<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let names = code.flat_map(|line| line.split("crate::").skip(1).map(str::to_owned).collect::<Vec<_>>());
+    let mut parts = Vec::new();
+    for name in names {
+        if let Some(group) = name.strip_prefix('{') {
+            let inside = group.split('}').next().unwrap_or_default();
+            parts.extend(
+                inside.split(',').map(|part| part.split("::").next().unwrap_or_default().trim().to_owned()),
+            );
+        } else {
+            parts.push(
+                name.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_owned(),
+            );
+        }
+    }
+    parts
+}
+
+#[test]
+fn each_layer_names_only_what_lies_below() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    source_files(&source, &mut files);
+    let rules: BTreeMap<_, _> = MAY_USE.iter().chain(&MAY_USE_BETWEEN).copied().collect();
+    let mut broken = Vec::new();
+    for file in &files {
+        let part = part_of(&source, file);
+        let allowed = rules.get(part.as_str()).unwrap_or_else(|| panic!("no rule for {part}: add one here"));
+        let text = fs::read_to_string(file).expect("UTF-8");
+        for named in named_parts(&text) {
+            let open_to_all = ["config", "error", "_native", part.as_str()].contains(&named.as_str());
+            if !open_to_all && !allowed.contains(&named.as_str()) {
+                broken.push(format!("{}: crate::{named}", file.display()));
+            }
+        }
+        if text.contains("pyo3::") && part != "bridge" && part != "lib" {
+            broken.push(format!("{}: pyo3", file.display()));
+        }
+        if text.contains("tokio::") && ["websocket", "handlers", "bridge"].contains(&part.as_str()) {
+            broken.push(format!("{}: tokio", file.display()));
+        }
+    }
+    assert!(
+        broken.is_empty(),
+        "these name what they must not (docs/design.md, Layout):\n{}",
+        broken.join("\n")
+    );
+    assert!(files.len() > 30, "the walk found only {} files", files.len());
+}
