@@ -72,7 +72,8 @@ impl ReloadReport {
                 Some(handler) => format!("{} is still served by its last good version", handler.resource),
                 None => "nothing is served from it".to_owned(),
             };
-            tracing::error!(target: "wshost.reload", "{} ({then})", describe(path, error));
+            let error = LoadError { message: format!("{} ({then})", error.message), ..error.clone() };
+            tracing::error!(target: "wshost.reload", "{}", describe(path, &error));
         }
         log_map_problems(&self.map_problems);
         if !self.served_the_same() {
@@ -247,4 +248,104 @@ fn is_settled(stamp: &Stamp) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let quiet_before = now.saturating_sub(CLOCK_TICK).as_nanos();
     i128::try_from(quiet_before).is_ok_and(|limit| stamp.touched() < limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::super::resource::HandlerTree;
+    use super::super::testing::{Place, StubLoader};
+    use super::*;
+
+    fn candidate(place: &Place) -> Candidate {
+        HandlerTree::open(&place.config).unwrap().candidate(&place.path("a_wsh.py")).unwrap()
+    }
+
+    fn suite(examined: &Examined<String>) -> &str {
+        &examined.state.handler.as_ref().unwrap().suite
+    }
+
+    #[test]
+    fn a_stamp_says_nothing_about_a_file_that_was_just_written() {
+        let place = Place::with(&[("a_wsh.py", "a1")]);
+        let loader = StubLoader::default();
+        let first = examine(&loader, candidate(&place), None).unwrap();
+        let same_tick = Candidate { content: first.state.content.clone(), ..candidate(&place) };
+        place.write("a_wsh.py", "a2");
+        let second = examine(&loader, same_tick, Some(&first.state)).unwrap();
+        assert_eq!(suite(&second), "a2");
+    }
+
+    /// A loader to which the file looks other than to everybody else.
+    struct Elsewhere;
+
+    impl Loader for Elsewhere {
+        type Suite = String;
+
+        fn load(&self, path: &Path) -> Result<String, LoadError> {
+            let before = fs::read_to_string(path).unwrap();
+            fs::write(path, "passing").unwrap();
+            let suite = fs::read_to_string(path).unwrap();
+            fs::write(path, before + "!").unwrap();
+            Ok(suite)
+        }
+    }
+
+    #[test]
+    fn what_changed_under_the_loader_is_loaded_again() {
+        let place = Place::with(&[("a_wsh.py", "a")]);
+        let first = examine(&Elsewhere, candidate(&place), None).unwrap();
+        assert_eq!(suite(&first), "passing");
+        // Back to the bytes that were there when the load began.
+        place.write("a_wsh.py", "a");
+        let second = examine(&StubLoader::default(), candidate(&place), Some(&first.state)).unwrap();
+        assert_eq!(suite(&second), "a");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reload_is_one_line_and_a_failure_shows_its_traceback() {
+        let place = Place::with(&[("a_wsh.py", "a1"), ("b_wsh.py", "b1"), ("c_wsh.py", "c1")]);
+        let registry = place.open();
+        place.write("a_wsh.py", "a2");
+        place.write("b_wsh.py", "FAIL b2");
+        place.write("d_wsh.py", "FAIL d1");
+        place.write("e_wsh.py", "e1");
+        fs::remove_file(place.path("c_wsh.py")).unwrap();
+        let report = ReloadReport { took: Duration::from_millis(7), ..registry.refresh() };
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .without_time()
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            report.log(&registry.snapshot());
+            registry.refresh().log(&registry.snapshot());
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let expected = format!(
+            "ERROR wshost.reload: {b}: FAIL b2 (/b is still served by its last good version)\nTraceback: line 1\n\
+             ERROR wshost.reload: {d}: FAIL d1 (nothing is served from it)\nTraceback: line 1\n \
+             INFO wshost.reload: Reloaded in 7 ms: changed /a; added /e; removed /c\n",
+            b = place.path("b_wsh.py").display(),
+            d = place.path("d_wsh.py").display(),
+        );
+        assert_eq!(text, expected);
+    }
 }

@@ -249,7 +249,7 @@ pub(super) fn link_chain(path: &Path) -> Vec<PathBuf> {
     while let Ok(target) = fs::read_link(&link) {
         let target = link.parent().map_or_else(|| target.clone(), |directory| directory.join(&target));
         let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else { break };
-        let Ok(directory) = fs::canonicalize(directory) else { break };
+        let Some(directory) = canonical_as_far_as_it_exists(directory) else { break };
         link = directory.join(name);
         chain.push(link.clone());
         if chain.len() == MAX_LINKS {
@@ -257,6 +257,14 @@ pub(super) fn link_chain(path: &Path) -> Vec<PathBuf> {
         }
     }
     chain
+}
+
+/// `directory` with what is there of it in canonical form.
+fn canonical_as_far_as_it_exists(directory: &Path) -> Option<PathBuf> {
+    directory.ancestors().find_map(|there| {
+        let missing = directory.strip_prefix(there).ok()?;
+        Some(fs::canonicalize(there).ok()?.join(missing))
+    })
 }
 
 #[cfg(test)]
@@ -385,6 +393,8 @@ mod tests {
         symlink("real", place.path("../alias")).unwrap();
         let chain = link_chain(&place.path("a_wsh.py"));
         assert_eq!(chain, [place.path("../real/b"), place.path("../real/c")]);
+        symlink("../gone/away/c", place.path("gone_wsh.py")).unwrap();
+        assert_eq!(link_chain(&place.path("gone_wsh.py")), [place.path("../gone/away/c")]);
         symlink("loop", place.path("loop")).unwrap();
         assert_eq!(link_chain(&place.path("loop")).len(), MAX_LINKS);
         assert_eq!(link_chain(&place.path("../real/c")), [] as [PathBuf; 0]);

@@ -73,7 +73,7 @@ pub fn watch<L: Loader>(registry: Arc<Registry<L>>, config: &HandlersConfig) -> 
         }
     })
     .map_err(|error| fail(reason(&error)))?;
-    let mut watches = Watches { notifier, scan, beside: BTreeSet::new() };
+    let mut watches = Watches { notifier, scan, scan_is_watched: true, beside: BTreeSet::new() };
     watches.watch_tree(registry.scan_dir()).map_err(|error| fail(reason(&error)))?;
     let (alive, done) = mpsc::channel();
     let reloader = Reloader {
@@ -119,8 +119,10 @@ struct Watches {
     notifier: RecommendedWatcher,
     /// Watched with everything below.
     scan: PathBuf,
-    /// Watched without what is below: where links and the alias file lead to, and what `scan` lies in (it may be
-    /// replaced as a whole).
+    /// Whether it is; not if it may have been replaced as a whole.
+    scan_is_watched: bool,
+    /// Watched without what is below: where links and the alias file lead to, and what `scan` lies in. For one
+    /// that is not there, the nearest directory above it that is.
     beside: BTreeSet<PathBuf>,
 }
 
@@ -147,12 +149,23 @@ impl Watches {
         Ok(())
     }
 
+    /// Watches `scan` again if it may be another directory than before.
+    fn follow_scan(&mut self) -> notify::Result<()> {
+        if !self.scan_is_watched {
+            // Or else the end of the old directory, reported under the same name, would end the new watch.
+            let _ = self.notifier.unwatch(&self.scan);
+            self.watch_tree(&self.scan.clone())?;
+            self.scan_is_watched = true;
+        }
+        Ok(())
+    }
+
     /// Watches the directories beside the tree that `inputs` lie in, and no others. Whether there is a new one,
     /// so that changes may have been missed there.
     fn follow(&mut self, inputs: &Inputs) -> bool {
-        let parents = inputs.outside.iter().map(PathBuf::as_path).chain([self.scan.as_path()]);
-        let wanted: BTreeSet<PathBuf> = parents
-            .filter_map(Path::parent)
+        let outside = inputs.outside.iter().map(PathBuf::as_path).chain([self.scan.as_path()]);
+        let wanted: BTreeSet<PathBuf> = outside
+            .filter_map(|path| path.ancestors().skip(1).find(|directory| directory.is_dir()))
             .filter(|directory| !directory.starts_with(&self.scan))
             .map(Path::to_owned)
             .collect();
@@ -188,6 +201,14 @@ fn report_unwatched(directory: &Path, error: &notify::Error) {
         directory.display(),
         reason(error)
     );
+}
+
+/// Reports that `directory` could not be watched, unless it is gone.
+fn report(directory: &Path, result: notify::Result<()>) {
+    match result {
+        Err(error) if !is_gone(&error) => report_unwatched(directory, &error),
+        _ => {}
+    }
 }
 
 fn is_denied(error: &notify::Error) -> bool {
@@ -249,15 +270,10 @@ impl<L: Loader> Reloader<L> {
     fn reload(&mut self) {
         loop {
             // Watch first, read then: the other way round, what is saved in between would be missed.
+            let scan = self.watches.scan.clone();
+            report(&scan, self.watches.follow_scan());
             for directory in mem::take(&mut self.new_directories) {
-                if directory == self.watches.scan {
-                    // Another directory of the same name: the old one's watches would report under its name.
-                    let _ = self.watches.notifier.unwatch(&directory);
-                }
-                match self.watches.watch_tree(&directory) {
-                    Err(error) if !is_gone(&error) => report_unwatched(&directory, &error),
-                    _ => {}
-                }
+                report(&directory, self.watches.watch_tree(&directory));
             }
             self.registry.refresh().log(&self.registry.snapshot());
             self.inputs = self.registry.inputs();
@@ -272,7 +288,7 @@ impl<L: Loader> Reloader<L> {
         match event {
             Ok(event) if event.need_rescan() => {
                 // Events were lost, those of new directories perhaps among them.
-                self.new_directories.insert(self.watches.scan.clone());
+                self.watches.scan_is_watched = false;
                 true
             }
             Ok(event) => {
@@ -292,11 +308,16 @@ impl<L: Loader> Reloader<L> {
 
     fn notice_path(&mut self, kind: EventKind, path: &Path) -> bool {
         let went = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+        if (went || matches!(kind, EventKind::Create(_))) && self.watches.scan.starts_with(path) {
+            self.watches.scan_is_watched = false;
+            return true;
+        }
         if went && self.watches.beside.remove(path) {
             // Its watch went with it; the next reload watches what is there under this name then.
             return true;
         }
-        if self.inputs.outside.binary_search_by(|input| input.as_path().cmp(path)).is_ok() {
+        // The file itself, or a directory above it that came or went.
+        if first_below(&self.inputs.outside, path).is_some() {
             return true;
         }
         let Ok(relative) = path.strip_prefix(&self.watches.scan) else { return false };
@@ -314,15 +335,15 @@ impl<L: Loader> Reloader<L> {
             self.new_directories.insert(path.to_owned());
             return true;
         }
-        relative.file_name().is_some_and(is_handler_name) || (went && self.has_file_below(path))
+        relative.file_name().is_some_and(is_handler_name)
+            || (went && first_below(&self.inputs.files, path).is_some())
     }
+}
 
-    /// Whether a file that was there at the last look lay below `directory`.
-    fn has_file_below(&self, directory: &Path) -> bool {
-        let files = &self.inputs.files;
-        let next = files.partition_point(|file| file.as_path() < directory);
-        files.get(next).is_some_and(|file| file.starts_with(directory))
-    }
+/// The first of the `sorted` paths that is `path` or lies below it.
+fn first_below<'a>(sorted: &'a [PathBuf], path: &Path) -> Option<&'a PathBuf> {
+    let next = sorted.partition_point(|other| other.as_path() < path);
+    sorted.get(next).filter(|other| other.starts_with(path))
 }
 
 #[cfg(test)]

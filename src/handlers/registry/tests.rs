@@ -162,6 +162,23 @@ fn a_failing_file_keeps_its_last_good_version() {
 }
 
 #[test]
+fn a_file_that_cannot_be_looked_at_keeps_its_last_good_version() {
+    let place = Place::with(&[("a_wsh.py", "a1")]);
+    let registry = place.open();
+    fs::remove_file(place.path("a_wsh.py")).unwrap();
+    // A link to itself: the one thing that root cannot look at either.
+    symlink("a_wsh.py", place.path("a_wsh.py")).unwrap();
+    let report = registry.refresh();
+    assert_eq!(failed_paths(&report), [place.path("a_wsh.py")]);
+    assert!(report.failed[0].1.message.starts_with("cannot be read: "), "{:?}", report.failed);
+    let snapshot = registry.snapshot();
+    assert_eq!(served(&snapshot), [("/a", "a1")]);
+    assert!(snapshot.handlers["/a"].error.is_some());
+    assert!(registry.refresh().is_empty());
+    assert!(Arc::ptr_eq(&snapshot, &registry.snapshot()));
+}
+
+#[test]
 fn a_link_without_a_target_serves_nothing() {
     let place = Place::with(&[("real.py", "a")]);
     symlink("real.py", place.path("a_wsh.py")).unwrap();

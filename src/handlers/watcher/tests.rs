@@ -1,7 +1,7 @@
 //! The watcher on real files and the system's own events. Every test waits for what must come about.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use notify::event::{DataChange, MetadataKind, RenameMode};
 
@@ -232,22 +232,28 @@ fn says_why_it_cannot_watch() {
     assert!(instances.contains("fs.inotify.max_user_instances"), "{instances}");
 }
 
-#[test]
-fn looks_only_at_events_that_can_matter() {
-    let place = Place::with(&[("d/a_wsh.py", ""), ("d/__pycache__/x", ""), ("../map.txt", "")]);
-    let config = HandlersConfig { map_file: Some(place.path("../map.txt")), ..place.config.clone() };
+/// What would run on the thread, without the thread. Nothing is watched yet.
+fn reloader(place: &Place, map: Option<&Path>, events: impl notify::EventHandler) -> Reloader<StubLoader> {
+    let config = HandlersConfig { map_file: map.map(Path::to_owned), ..place.config.clone() };
     let registry = Arc::new(Registry::open(&config, place.loader.clone()).unwrap_or_else(|e| panic!("{e}")));
-    let mut reloader = Reloader {
+    Reloader {
         inputs: registry.inputs(),
         watches: Watches {
-            notifier: notify::recommended_watcher(|_| {}).unwrap(),
+            notifier: notify::recommended_watcher(events).unwrap(),
             scan: place.root.clone(),
+            scan_is_watched: true,
             beside: BTreeSet::new(),
         },
         registry,
-        delay: Duration::ZERO,
+        delay: Duration::from_millis(1),
         new_directories: BTreeSet::new(),
-    };
+    }
+}
+
+#[test]
+fn looks_only_at_events_that_can_matter() {
+    let place = Place::with(&[("d/a_wsh.py", ""), ("d/__pycache__/x", ""), ("../conf/map.txt", "")]);
+    let mut reloader = reloader(&place, Some(&place.path("../conf/map.txt")), |_| {});
     let create = EventKind::Create(CreateKind::File);
     let folder = EventKind::Create(CreateKind::Folder);
     let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
@@ -263,8 +269,8 @@ fn looks_only_at_events_that_can_matter() {
         (written, "d/a_wsh.py", true),
         (remove, "d/a_wsh.py", true),
         (to, "d/A_WSH.PY", true),
-        (data, "../map.txt", true),
-        (to, "../map.txt", true),
+        (data, "../conf/map.txt", true),
+        (to, "../conf/map.txt", true),
         (folder, "d", true),
         (to, "d", true),
         (from, "d", true),
@@ -276,7 +282,8 @@ fn looks_only_at_events_that_can_matter() {
         (data, "d/helper.py", false),
         (folder, "d/__pycache__", false),
         (create, "d/__pycache__/a_wsh.cpython-311.pyc", false),
-        (data, "../other.txt", false),
+        (folder, "../conf", true),
+        (data, "../conf/other.txt", false),
         (create, "../a_wsh.py", false),
     ];
     for (kind, name, matters) in table {
@@ -288,11 +295,109 @@ fn looks_only_at_events_that_can_matter() {
     // A directory that is gone matters for what was in it.
     fs::remove_dir_all(place.path("d")).unwrap();
     assert!(reloader.notice(Ok(Event::new(from).add_path(place.path("d")))));
+    // Another directory in the place of the tree, or of what it lies in.
+    for name in ["", "../"] {
+        reloader.watches.scan_is_watched = true;
+        assert!(reloader.notice(Ok(Event::new(to).add_path(place.path(name).components().collect()))));
+        assert!(!reloader.watches.scan_is_watched, "{name}");
+    }
+    // The same with a directory beside it: the watch is on what was moved away.
+    let beside = place.path("../conf");
+    reloader.watches.beside.insert(beside.clone());
+    assert!(reloader.notice(Ok(Event::new(from).add_path(beside))));
+    assert!(reloader.watches.beside.is_empty());
     // Lost events: look at everything.
+    reloader.watches.scan_is_watched = true;
     let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
     assert!(reloader.notice(Ok(lost)));
-    assert!(reloader.new_directories.contains(&place.root));
+    assert!(!reloader.watches.scan_is_watched);
     for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
         assert!(is_noise(&Event::new(EventKind::Access(kind)).add_path(place.path("a_wsh.py"))));
     }
+}
+
+#[test]
+fn watches_a_new_directory_before_it_reads_it() {
+    let place = Place::with(&[("d/a_wsh.py", "")]);
+    let (events, received) = mpsc::channel();
+    let mut reloader = reloader(&place, None, events);
+    reloader.new_directories.insert(place.path("d"));
+    reloader.reload();
+    place.write("d/a_wsh.py", "a2");
+    let event = received.recv_timeout(PATIENCE).expect("nothing is watched").unwrap();
+    assert!(event.paths[0].starts_with(place.path("d")), "{event:?}");
+}
+
+#[test]
+fn an_endless_stream_of_events_does_not_put_off_the_reload() {
+    let place = Place::with(&[("a_wsh.py", "")]);
+    let mut reloader = reloader(&place, None, |_| {});
+    // Longer than the pauses that the sender makes when the machine is busy.
+    reloader.delay = Duration::from_millis(20);
+    let (messages, received) = mpsc::channel();
+    let event = Event::new(EventKind::Create(CreateKind::File)).add_path(place.path("a_wsh.py"));
+    thread::scope(|scope| {
+        let flood = scope.spawn(move || {
+            let start = Instant::now();
+            while start.elapsed() < PATIENCE {
+                if messages.send(Message::Event(Ok(event.clone()))).is_err() {
+                    return true;
+                }
+            }
+            false
+        });
+        assert!(reloader.settle(&received));
+        drop(received);
+        assert!(flood.join().unwrap(), "it waited for the end of the events");
+    });
+}
+
+#[test]
+fn misses_nothing_that_is_saved_where_a_link_newly_leads() {
+    let mut place = Place::with(&[("../one/a.py", "a1"), ("../two/a.py", "a2"), ("z_wsh.py", "z1")]);
+    place.config.allow_outside_root = true;
+    symlink("../one/a.py", place.path("a_wsh.py")).unwrap();
+    let watched = Watched::new(place);
+    watched.place.write("../three/a.py", "a3");
+    let blocked = watched.place.loader.block("z_wsh.py");
+    symlink("../two/a.py", watched.place.path("tmp")).unwrap();
+    watched.rename("tmp", "a_wsh.py");
+    watched.replace("z_wsh.py", "z2");
+    blocked.wait();
+    // The link's new target has been read and its directory is not watched yet.
+    watched.place.write("../two/a.py", "a2 edited");
+    blocked.release();
+    watched.wait_served(&[("/a", "a2 edited"), ("/z", "z2")]);
+    // The directory is replaced as a whole.
+    watched.rename("../two", "../old");
+    watched.wait_served(&[("/z", "z2")]);
+    watched.rename("../three", "../two");
+    watched.wait_served(&[("/a", "a3"), ("/z", "z2")]);
+    watched.place.write("../two/a.py", "a4");
+    watched.wait_served(&[("/a", "a4"), ("/z", "z2")]);
+}
+
+/// Shows nothing when root runs it, who may read everything.
+#[test]
+fn a_directory_that_may_not_be_read_is_left_out() {
+    let place = Place::with(&[("a_wsh.py", "a1"), ("closed/b_wsh.py", "b"), ("open/c_wsh.py", "c1")]);
+    let closed = place.path("closed");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read_dir(&closed).is_ok() {
+        return;
+    }
+    let watched = Watched::new(place);
+    let warnings = watched.registry.snapshot().warnings().to_vec();
+    let expected = format!("{}: cannot be read: Permission denied", closed.display());
+    assert!(warnings.len() == 1 && warnings[0].starts_with(&expected), "{warnings:?}");
+    watched.place.write("a_wsh.py", "a2");
+    watched.wait_served(&[("/a", "a2"), ("/open/c", "c1")]);
+    watched.place.write("open/c_wsh.py", "c2");
+    watched.wait_served(&[("/a", "a2"), ("/open/c", "c2")]);
+    watched.place.write("open/new/d_wsh.py", "d1");
+    watched.wait(|snapshot| text(snapshot, "/open/new/d").as_deref() == Some("d1"));
+    watched.place.write("open/new/d_wsh.py", "d2");
+    watched.wait(|snapshot| text(snapshot, "/open/new/d").as_deref() == Some("d2"));
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+    watched.wait(|snapshot| text(snapshot, "/closed/b").as_deref() == Some("b"));
 }
