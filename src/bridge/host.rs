@@ -19,7 +19,7 @@ use super::request::Request;
 use super::socket::Socket;
 use crate::handlers::registry::{Registry, Snapshot};
 use crate::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
-use crate::http::error_page::{error_page, version_response};
+use crate::http::error_page::{error_response, version_response};
 use crate::http::head::RequestHead;
 
 static LOG: Logger = Logger::new("pywebsocket3.request_handler.WebSocketRequestHandler");
@@ -113,7 +113,7 @@ impl Task {
         let Err(error) = outcome else {
             return Ok(());
         };
-        let Some(page) = refusal(py, error, self.head.method == "HEAD")? else {
+        let Some(page) = refusal(py, error, &self.head)? else {
             return Ok(());
         };
         if let Err(error) = detached(py, || self.socket.write(&page, &[])) {
@@ -126,7 +126,7 @@ impl Task {
 
 /// What the peer gets for a connection that ended in `error`: an error page, or nothing when the handler
 /// aborted. Errors that have no answer come back.
-fn refusal(py: Python<'_>, error: PyErr, head_only: bool) -> PyResult<Option<Vec<u8>>> {
+fn refusal(py: Python<'_>, error: PyErr, head: &RequestHead) -> PyResult<Option<Vec<u8>>> {
     let value = error.value(py);
     if ABORTED_BY_USER.matches(py, &error) {
         LOG.log(py, Level::Info, || format!("Aborted: {value}"));
@@ -140,7 +140,7 @@ fn refusal(py: Python<'_>, error: PyErr, head_only: bool) -> PyResult<Option<Vec
     if HANDSHAKE_FAILED.matches(py, &error) {
         LOG.log(py, Level::Info, || format!("Handshake failed for error: {value}"));
         let status = value.getattr("status")?.extract()?;
-        return Ok(Some(error_page(status, None, None, head_only)));
+        return Ok(Some(error_response(&head.protocol, &head.method, status, None, None)));
     }
     Err(error)
 }
