@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - [`program`] – the program: command line → configuration → server → exit code
+//! - [`embed`] – the same server inside somebody else's Python process
 //! - [`cli`] – the command line → [`config::Config`]
 //! - [`config`] – plain data, each field with its default and why
 //! - [`error`] – what stops the start
@@ -17,6 +18,7 @@
 pub mod bridge;
 pub mod cli;
 pub mod config;
+pub mod embed;
 pub mod error;
 pub mod handlers;
 pub mod http;
@@ -87,6 +89,8 @@ mod _native {
         NoopMasker, PyDeflater, PyInflater, PyMessageDeflater, PyMessageInflater, RepeatedXorMasker, hexify,
         pack_byte,
     };
+    #[pymodule_export]
+    use crate::embed::Server;
 
     /// The version of the package.
     #[pymodule_export]

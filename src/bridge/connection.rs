@@ -44,7 +44,7 @@ impl Connection {
 }
 
 /// An address as Python's sockets give it.
-fn address(py: Python<'_>, address: SocketAddr) -> PyResult<Bound<'_, PyTuple>> {
+pub(crate) fn address(py: Python<'_>, address: SocketAddr) -> PyResult<Bound<'_, PyTuple>> {
     let host = address.ip().to_string();
     match address {
         SocketAddr::V4(address) => (host, address.port()).into_pyobject(py),

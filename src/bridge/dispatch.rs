@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
@@ -53,7 +53,7 @@ pub(crate) type Suite = Py<HandlerSuite>;
 /// Where a dispatcher looks its handlers up.
 enum Source {
     /// A tree of files of its own.
-    Tree(Box<Registry<PythonLoader>>),
+    Tree(Arc<Registry<PythonLoader>>),
     /// What the server had loaded when a connection came: the connection keeps it to its end.
     Pinned(Arc<Snapshot<Suite>>),
 }
@@ -66,6 +66,14 @@ impl Dispatcher {
     /// The dispatcher of one connection of the server.
     pub(crate) fn pinned(snapshot: Arc<Snapshot<Suite>>) -> Self {
         Self(Source::Pinned(snapshot))
+    }
+
+    /// The files that the dispatcher was made from. Raises `ValueError` for the dispatcher of a connection.
+    pub(crate) fn registry(&self) -> PyResult<Arc<Registry<PythonLoader>>> {
+        match &self.0 {
+            Source::Tree(registry) => Ok(Arc::clone(registry)),
+            Source::Pinned(_) => Err(PyValueError::new_err("a connection's dispatcher cannot make a server")),
+        }
     }
 
     fn snapshot(&self) -> Arc<Snapshot<Suite>> {
@@ -131,7 +139,7 @@ impl Dispatcher {
         };
         let open = || Registry::open(&config, PythonLoader::new(config.encoding.clone())?);
         match detached(py, open) {
-            Ok(registry) => Ok(Self(Source::Tree(Box::new(registry)))),
+            Ok(registry) => Ok(Self(Source::Tree(Arc::new(registry)))),
             // pywebsocket: a directory that is not there has no handlers.
             Err(StartError::Directory { .. }) => Ok(Self::pinned(Arc::new(Snapshot::empty()))),
             Err(error) => Err(DISPATCH.error(py, error.to_string())),

@@ -5,6 +5,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
+use crate::error::StartError;
+
 /// A class of `pywebsocket3`, imported on first use.
 pub struct ExceptionClass {
     module: &'static str,
@@ -80,6 +82,19 @@ pub fn prepend_message(py: Python<'_>, error: &PyErr, prefix: &str) {
     let text = value.str().map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned());
     if let Err(error) = value.setattr("args", (format!("{prefix}{text}"),)) {
         error.write_unraisable(py, Some(value));
+    }
+}
+
+/// What keeps a server from starting, to Python code: an `OSError` with the one line that the program would
+/// print.
+#[must_use]
+pub fn start_error(error: &StartError) -> PyErr {
+    let number = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .and_then(std::io::Error::raw_os_error);
+    match number {
+        Some(number) => pyo3::exceptions::PyOSError::new_err((number, error.to_string())),
+        None => pyo3::exceptions::PyOSError::new_err(error.to_string()),
     }
 }
 

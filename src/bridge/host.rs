@@ -1,6 +1,7 @@
 //! Runs handlers: one OS thread for each connection, attached to Python for its life.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -8,7 +9,7 @@ use std::thread;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
-use super::connection::Connection;
+use super::connection::{Connection, address};
 use super::detach::detached;
 use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
@@ -31,12 +32,19 @@ const STACK_SIZE: usize = 8 << 20;
 /// The handlers of a registry, ready to run.
 pub struct PythonHost {
     registry: Arc<Registry<PythonLoader>>,
+    on_error: Option<Arc<Py<PyAny>>>,
 }
 
 impl PythonHost {
     /// A host for what `registry` has loaded.
     pub fn new(registry: Arc<Registry<PythonLoader>>) -> Self {
-        Self { registry }
+        Self { registry, on_error: None }
+    }
+
+    /// Calls `on_error(exception, client_address)` with what a handler raised, instead of logging it.
+    #[must_use]
+    pub fn reporting_to(self, on_error: Option<Py<PyAny>>) -> Self {
+        Self { on_error: on_error.map(Arc::new), ..self }
     }
 }
 
@@ -44,7 +52,7 @@ impl HandlerHost for PythonHost {
     fn resolve(&self, resource: &str) -> Result<Option<Box<dyn ReadyHandler>>, FragmentError> {
         let snapshot = self.registry.snapshot();
         Ok(match snapshot.resolve(resource)? {
-            Some(_) => Some(Box::new(Ready { snapshot })),
+            Some(_) => Some(Box::new(Ready { snapshot, on_error: self.on_error.clone() })),
             None => None,
         })
     }
@@ -53,6 +61,7 @@ impl HandlerHost for PythonHost {
 /// A handler that waits for its connection, with everything that was loaded when it was resolved.
 struct Ready {
     snapshot: Arc<Snapshot<Suite>>,
+    on_error: Option<Arc<Py<PyAny>>>,
 }
 
 impl ReadyHandler for Ready {
@@ -64,6 +73,7 @@ impl ReadyHandler for Ready {
         let name = format!("wsh-{number} {}", head.target);
         let task = Task {
             snapshot: self.snapshot,
+            on_error: self.on_error,
             socket: Arc::new(Socket::new(socket, &unread, peer)),
             head,
             local,
@@ -80,6 +90,7 @@ impl ReadyHandler for Ready {
 /// A connection and its handler, on their thread.
 struct Task {
     snapshot: Arc<Snapshot<Suite>>,
+    on_error: Option<Arc<Py<PyAny>>>,
     socket: Arc<Socket>,
     head: RequestHead,
     local: (String, u16),
@@ -90,13 +101,12 @@ impl Task {
     /// The life of a connection. Whatever happens in it stays in it.
     fn run(self, py: Python<'_>) {
         let socket = Arc::clone(&self.socket);
+        let on_error = self.on_error.clone();
+        // Others than `Exception` (SystemExit, ...) end the thread without a word, as in the reference.
         if let Err(error) = self.serve(py)
             && error.is_instance_of::<PyException>(py)
         {
-            // Others (SystemExit, ...) end the thread without a word, as in the reference.
-            SERVER_LOG.log(py, Level::Error, || {
-                format!("Exception in processing request from: {:?}\n{}", socket.peer, traceback(py, &error))
-            });
+            report(py, &error, socket.peer, on_error.as_deref());
         }
         detached(py, || socket.close());
     }
@@ -121,6 +131,20 @@ impl Task {
             LOG.log(py, Level::Debug, || format!("Error page not sent to {:?}: {error}", self.socket.peer));
         }
         Ok(())
+    }
+}
+
+/// Says that a handler failed: to the one who asked to be told, else in the log.
+fn report(py: Python<'_>, error: &PyErr, peer: SocketAddr, on_error: Option<&Py<PyAny>>) {
+    let Some(on_error) = on_error else {
+        SERVER_LOG.log(py, Level::Error, || {
+            format!("Exception in processing request from: {peer:?}\n{}", traceback(py, error))
+        });
+        return;
+    };
+    let told = address(py, peer).and_then(|peer| on_error.call1(py, (error.value(py), peer)));
+    if let Err(error) = told {
+        error.write_unraisable(py, Some(on_error.bind(py)));
     }
 }
 

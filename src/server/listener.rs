@@ -62,6 +62,18 @@ impl Listeners {
         self.addresses.first().map_or(0, SocketAddr::port)
     }
 
+    /// The sockets themselves.
+    #[must_use]
+    pub fn sockets(&self) -> &[TcpListener] {
+        &self.sockets
+    }
+
+    /// The same sockets once more, for another call of [`run`](super::run).
+    pub fn try_clone(&self) -> Result<Self, StartError> {
+        let sockets = self.sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>();
+        Ok(Self { sockets: sockets.map_err(StartError::Runtime)?, addresses: self.addresses.clone() })
+    }
+
     /// The sockets for the current tokio runtime.
     pub(super) fn into_tokio(self) -> Result<Vec<tokio::net::TcpListener>, StartError> {
         self.sockets

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,11 +37,7 @@ pub fn serve(
     listeners: Listeners,
     host: Arc<dyn HandlerHost>,
 ) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("wshost-io")
-        .enable_all()
-        .build()
-        .map_err(StartError::Runtime)?;
+    let runtime = runtime()?;
     let result = runtime.block_on(async {
         // First the signals: who reads the ready line may send one at once.
         let stop = shutdown::token_of_signals().map_err(StartError::Runtime)?;
@@ -50,6 +47,12 @@ pub fn serve(
     // A file system call that hangs must not hold up the end.
     runtime.shutdown_background();
     result
+}
+
+/// The threads that wait for sockets, files and timers.
+pub fn runtime() -> Result<Runtime, StartError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.thread_name("wshost-io").enable_all().build().map_err(StartError::Runtime)
 }
 
 /// Serves until `stop` is cancelled; then takes no new connections, closes the idle ones and gives responses

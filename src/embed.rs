@@ -1,0 +1,171 @@
+//! The server inside somebody else's Python process: what `pywebsocket3.websocket_server.WebSocketServer` runs.
+//!
+//! With `lib.rs` the only place that names both PyO3 and the server.
+
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use pyo3::prelude::*;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::bridge::detach::detached;
+use crate::bridge::dispatch::Dispatcher;
+use crate::bridge::exceptions::start_error;
+use crate::bridge::host::PythonHost;
+use crate::bridge::loader::PythonLoader;
+use crate::config::{Config, ListenConfig};
+use crate::error::StartError;
+use crate::handlers::registry::Registry;
+use crate::handlers::watcher;
+use crate::server::{self, Listeners};
+
+/// How often a serving thread looks whether Python has a signal for it, such as Ctrl-C.
+const SIGNAL_PERIOD: Duration = Duration::from_millis(50);
+
+/// A server whose sockets are bound and that serves when it is told to.
+#[pyclass(frozen, module = "wshost._native")]
+pub struct Server {
+    config: Arc<Config>,
+    registry: Arc<Registry<PythonLoader>>,
+    on_error: Option<Py<PyAny>>,
+    /// `None` once closed.
+    listeners: Mutex<Option<Listeners>>,
+    /// The stop of the `serve` call that is under way.
+    serving: Mutex<Option<CancellationToken>>,
+    /// Notified with `serving` locked, when a `serve` call is over.
+    served: Condvar,
+}
+
+#[pymethods]
+impl Server {
+    /// Binds `(host, port)` on every address that it names (`''`: all of the machine), port 0 for a free one.
+    ///
+    /// Raises `OSError` when no address can be had. `on_error(exception, client_address)` is called on the
+    /// connection's thread with what a handler raised.
+    #[new]
+    #[pyo3(signature = (dispatcher, host, port, backlog, *, reload=false, on_error=None))]
+    fn new(
+        py: Python<'_>,
+        dispatcher: &Dispatcher,
+        host: String,
+        port: u16,
+        backlog: i32,
+        reload: bool,
+        on_error: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let registry = dispatcher.registry()?;
+        let mut config = Config {
+            listen: ListenConfig { host: Some(host).filter(|host| !host.is_empty()), port, backlog },
+            // pywebsocket: the working directory, whichever it is when a request comes.
+            document_root: PathBuf::from("."),
+            ..Config::default()
+        };
+        config.handlers.reload = reload;
+        let listeners =
+            detached(py, || Listeners::bind(&config.listen)).map_err(|error| start_error(&error))?;
+        Ok(Self {
+            config: Arc::new(config),
+            registry,
+            on_error,
+            listeners: Mutex::new(Some(listeners)),
+            serving: Mutex::new(None),
+            served: Condvar::new(),
+        })
+    }
+
+    /// The descriptors of the listening sockets; they stay the server's.
+    fn filenos(&self) -> Vec<RawFd> {
+        let listeners = self.listeners.lock();
+        listeners.as_ref().map_or_else(Vec::new, |open| {
+            open.sockets().iter().map(std::os::fd::AsRawFd::as_raw_fd).collect()
+        })
+    }
+
+    /// Serves until `stop` or `close` is called from another thread or from a handler. Returns at once when the
+    /// sockets are closed.
+    ///
+    /// Raises what a signal handler of Python raises, such as `KeyboardInterrupt`, once serving has stopped.
+    fn serve(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(listeners) = self.open_listeners().map_err(|error| start_error(&error))? else {
+            return Ok(());
+        };
+        let stop = CancellationToken::new();
+        *self.serving.lock() = Some(stop.clone());
+        let result = self.serve_until(py, listeners, &stop);
+        *self.serving.lock() = None;
+        self.served.notify_all();
+        result
+    }
+
+    /// Ends a `serve` call that is under way, and waits until it is over.
+    fn stop(&self, py: Python<'_>) {
+        detached(py, || {
+            let mut serving = self.serving.lock();
+            if let Some(stop) = &*serving {
+                stop.cancel();
+            }
+            while serving.is_some() {
+                self.served.wait(&mut serving);
+            }
+        });
+    }
+
+    /// Closes the listening sockets, and ends a `serve` call without waiting for it.
+    fn close(&self) {
+        self.listeners.lock().take();
+        if let Some(stop) = &*self.serving.lock() {
+            stop.cancel();
+        }
+    }
+}
+
+impl Server {
+    fn open_listeners(&self) -> Result<Option<Listeners>, StartError> {
+        self.listeners.lock().as_ref().map(Listeners::try_clone).transpose()
+    }
+
+    fn serve_until(&self, py: Python<'_>, listeners: Listeners, stop: &CancellationToken) -> PyResult<()> {
+        let start = || -> Result<_, StartError> {
+            let watcher = if self.config.handlers.reload {
+                Some(watcher::watch(Arc::clone(&self.registry), &self.config.handlers)?)
+            } else {
+                None
+            };
+            let runtime = server::runtime()?;
+            Ok((watcher, runtime))
+        };
+        let (watcher, runtime) = detached(py, start).map_err(|error| start_error(&error))?;
+        let host = PythonHost::new(Arc::clone(&self.registry))
+            .reporting_to(self.on_error.as_ref().map(|function| function.clone_ref(py)));
+        let run = server::run(listeners, Arc::clone(&self.config), Arc::new(host), stop.clone());
+        let mut task = runtime.spawn(run);
+        let mut interrupted = Ok(());
+        let outcome = loop {
+            let waited = detached(py, || runtime.block_on(async { timeout(SIGNAL_PERIOD, &mut task).await }));
+            match waited {
+                Ok(outcome) => break outcome,
+                Err(_) if interrupted.is_ok() => {
+                    interrupted = py.check_signals();
+                    if interrupted.is_err() {
+                        stop.cancel();
+                    }
+                }
+                Err(_) => {}
+            }
+        };
+        detached(py, || {
+            runtime.shutdown_background();
+            drop(watcher);
+        });
+        interrupted?;
+        match outcome {
+            Ok(result) => result.map_err(|error| start_error(&error)),
+            // The panic was reported by the panic hook.
+            Err(error) => Err(pyo3::exceptions::PyRuntimeError::new_err(error.to_string())),
+        }
+    }
+}
