@@ -55,7 +55,9 @@ mod _native {
     #[pymodule_export]
     use crate::bridge::connection::Connection;
     #[pymodule_export]
-    use crate::bridge::dispatch::{Dispatcher, HandlerSuite, default_passive_closing_handshake};
+    use crate::bridge::dispatch::{
+        Dispatcher, HandlerSuite, default_passive_closing_handshake, read_map_file,
+    };
     #[pymodule_export]
     use crate::bridge::extensions::{
         DeflateFramer, ExtensionParameter, ExtensionProcessorInterface, PerMessageDeflateExtensionProcessor,

@@ -18,6 +18,7 @@ use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, repr, traceback};
 use crate::config::HandlersConfig;
 use crate::error::StartError;
+use crate::handlers::map_file::{self, MapProblem};
 use crate::handlers::registry::{Registry, Snapshot};
 
 static LOG: Logger = Logger::new("pywebsocket3.dispatch.Dispatcher");
@@ -261,6 +262,19 @@ impl Dispatcher {
             None => default_passive_closing_handshake(request),
         }
     }
+}
+
+/// The aliases of a map file as `(alias, resource)`, and a complaint for each line that says nothing.
+///
+/// Raises `OSError` when the file cannot be read.
+#[pyfunction]
+pub fn read_map_file(path: PathBuf) -> PyResult<(Vec<(String, String)>, Vec<String>)> {
+    let file = map_file::parse(&path, &std::fs::read(&path)?);
+    let aliases = file.aliases.into_iter().map(|alias| (alias.alias, alias.resource)).collect();
+    let problems = file.problems.into_iter().map(|problem| match problem {
+        MapProblem::Line(text) | MapProblem::Target(text) => text,
+    });
+    Ok((aliases, problems.collect()))
 }
 
 /// The reply of handlers without `web_socket_passive_closing_handshake`: `(1000, '')`.

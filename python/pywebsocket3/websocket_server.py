@@ -1,0 +1,136 @@
+"""The server as an object: bind it, serve on any thread, stop it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import traceback
+from types import TracebackType
+from typing import Any, Optional, Union
+
+from pywebsocket3 import dispatch, util
+from wshost import _native
+
+__all__ = ['WebSocketServer']
+
+_AddrInfo = tuple[int, int, int, str, Any]
+
+
+def _alias_handlers(dispatcher: dispatch.Dispatcher, websock_handlers_map_file: str) -> None:
+    """Adds the aliases of a map file to `dispatcher`; lines that are wrong are logged."""
+    aliases, problems = _native.read_map_file(websock_handlers_map_file)
+    for problem in problems:
+        logging.warning('%s', problem)
+    for alias, resource in aliases:
+        try:
+            dispatcher.add_resource_path_alias(alias, resource)
+        except dispatch.DispatchException as error:
+            logging.error('%s', error)
+
+
+class WebSocketServer:
+    """A WebSocket server with the handlers, the address and the files that `options` names.
+
+    `options` is any object with the attributes that `standalone._parse_args_and_config` gives; those that are
+    missing have their defaults. The constructor loads the handlers (`options.dispatcher` is theirs from then on)
+    and binds the sockets. `options.reload = True` keeps the handlers up to date while the server runs; by
+    default they are not, as harnesses expect.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, options: Any) -> None:
+        self._logger = util.get_class_logger(self)
+        self.websocket_server_options = options
+        self.request_queue_size: int = getattr(options, 'request_queue_size', 128)
+        self.server_name: str = options.server_host
+        self.server_port: int = options.port
+        self.socket: Optional[socket.socket] = None
+        self.stop = False
+        options.dispatcher = dispatch.Dispatcher(
+            options.websock_handlers,
+            getattr(options, 'scan_dir', None),
+            getattr(options, 'allow_handlers_outside_root_dir', False),
+            getattr(options, 'handler_encoding', None),
+        )
+        map_file = getattr(options, 'websock_handlers_map_file', None)
+        if map_file:
+            _alias_handlers(options.dispatcher, map_file)
+        for warning in options.dispatcher.source_warnings():
+            logging.warning('Warning in source loading: %s', warning)
+        self._sockets: list[tuple[socket.socket, _AddrInfo]] = []
+        self._server: Optional[_native.Server] = None
+        self._bind()
+
+    def _bind(self) -> None:
+        options = self.websocket_server_options
+        try:
+            self._server = _native.Server(
+                options.dispatcher,
+                self.server_name,
+                self.server_port,
+                self.request_queue_size,
+                reload=bool(getattr(options, 'reload', False)),
+                on_error=self._report,
+            )
+        except OSError as error:
+            # pywebsocket: the constructor succeeds and `_sockets` is empty.
+            self._logger.critical('No sockets activated: %s', error)
+            return
+        for fileno in self._server.filenos():
+            socket_ = socket.socket(fileno=os.dup(fileno))
+            address = socket_.getsockname()
+            self._sockets.append((socket_, (socket_.family, socket_.type, socket_.proto, '', address)))
+        self.server_port = self._sockets[0][0].getsockname()[1]
+
+    @property
+    def server_address(self) -> tuple[str, int]:
+        """`(server_name, server_port)`."""
+        return self.server_name, self.server_port
+
+    def fileno(self) -> int:
+        """The descriptor of the first socket."""
+        return self._sockets[0][0].fileno()
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serves until `shutdown` or `server_close` is called. A `KeyboardInterrupt` ends it, too."""
+        if self._server is not None:
+            self._server.serve()
+
+    def shutdown(self) -> None:
+        """Ends `serve_forever` and waits until it has returned. Connections that are open go on."""
+        if self._server is not None:
+            self._server.stop()
+
+    def server_close(self) -> None:
+        """Closes the listening sockets."""
+        for socket_, addrinfo in self._sockets:
+            self._logger.info('Close on: %r', addrinfo)
+            socket_.close()
+        if self._server is not None:
+            self._server.close()
+
+    def handle_error(self, request: object, client_address: Union[tuple[Any, ...], str]) -> None:
+        """Called in an `except` block with what a handler raised; logs it with its traceback."""
+        self._logger.error(
+            'Exception in processing request from: %r\n%s', client_address, traceback.format_exc()
+        )
+
+    def _report(self, error: BaseException, client_address: tuple[Any, ...]) -> None:
+        try:
+            raise error
+        except BaseException:
+            self.handle_error(None, client_address)
+
+    def __enter__(self) -> WebSocketServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.server_close()
