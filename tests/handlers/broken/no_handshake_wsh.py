@@ -1,0 +1,2 @@
+def web_socket_transfer_data(request):
+    pass

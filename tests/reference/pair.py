@@ -1,0 +1,87 @@
+"""Both servers on one tree, and the comparison of what they say to one script."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import servers
+from deviations import Deviation
+from oracle import Oracle
+from servers import Server, Tree
+from wire import Client, Script, Transcript, flat
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A script with a name; the two servers must answer it alike, or differ as `deviation` says."""
+
+    name: str
+    script: Script
+    deviation: Deviation | None = None
+
+
+@dataclass
+class Pair:
+    """The oracle and wshost, running on the same tree."""
+
+    reference: Server
+    subject: Server
+
+    @classmethod
+    def start(cls, oracle: Oracle, tree: Tree) -> Pair:
+        """Starts both."""
+        reference = servers.start_reference(oracle, tree)
+        try:
+            return cls(reference, servers.start_subject(oracle, tree))
+        except BaseException:
+            reference.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stops both."""
+        self.reference.stop()
+        self.subject.stop()
+
+    def run(self, script: Script) -> tuple[Transcript, Transcript]:
+        """Gives the script to one server after the other."""
+        steps = list(flat(script))
+        return Client(self.reference).run(steps), Client(self.subject).run(steps)
+
+    def check(self, scenario: Scenario) -> None:
+        """Fails unless the transcripts are equal, or differ in the claimed way."""
+        reference, subject = self.run(scenario.script)
+        for name, transcript in (("reference", reference), ("wshost", subject)):
+            late = [event for event in transcript if "timeout" in event.what]
+            assert not late, f"the {name} kept the client waiting:\n{show(transcript)}"
+        if scenario.deviation is None:
+            assert subject == reference, difference(scenario, reference, subject)
+            early = [event for event in reference if ": " in event.what and not event.what.startswith("eof")]
+            assert not early, f"the script asks for more than there is:\n{show(reference)}"
+            return
+        assert said(reference) == scenario.deviation.reference, show(reference)
+        if not servers.SELF:
+            assert said(subject) == scenario.deviation.wshost, show(subject)
+
+
+def said(transcript: Transcript) -> bytes:
+    """What the server sent after the response heads."""
+    return b"".join(event.data for event in transcript if event.what != "head")
+
+
+def show(transcript: Transcript) -> str:
+    """One line for each event."""
+    return "\n".join(f"    {event}" for event in transcript)
+
+
+def difference(scenario: Scenario, reference: Transcript, subject: Transcript) -> str:
+    """The script, what both agree on, and from where on they do not."""
+    same = 0
+    while reference[same : same + 1] == subject[same : same + 1] and same < len(reference):
+        same += 1
+    sent = "\n".join(
+        f"    {step.on} {step.action} {step.data[:300]!r} {step.count or ''}" for step in flat(scenario.script)
+    )
+    return (
+        f"{scenario.name}\n  script:\n{sent}\n  both:\n{show(reference[:same])}\n"
+        f"  reference:\n{show(reference[same:])}\n  wshost:\n{show(subject[same:])}"
+    )
