@@ -46,7 +46,7 @@ from pywebsocket3 import standalone
 class ReadyServer(standalone.WebSocketServer):
     def serve_forever(self, poll_interval=0.5):
         with os.fdopen(int(sys.argv[1]), "w") as ready:
-            print("listening on port :%d" % self.server_port, file=ready)
+            print(self.server_port, file=ready)
         super().serve_forever(poll_interval)
 
 

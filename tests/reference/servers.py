@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import shutil
 import socket
@@ -33,6 +32,8 @@ class Tree:
     documents: Path
     options: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    wshost_options: tuple[str, ...] = ()
+    """Options that the oracle does not have."""
 
 
 class StartError(Exception):
@@ -80,7 +81,7 @@ def start_subject(oracle: Oracle, tree: Tree) -> Server:
     """Starts wshost on `tree` (the oracle again if `WSHOST_REFERENCE_SELF` is set)."""
     if SELF:
         return start_reference(oracle, tree)
-    return _start("wshost", [str(wshost_binary()), "--ready-fd", "{fd}"], [], tree)
+    return _start("wshost", [str(wshost_binary()), "--ready-fd", "{fd}", *tree.wshost_options], [], tree)
 
 
 def _start(name: str, command: list[str], python_path: list[Path], tree: Tree) -> Server:
@@ -134,7 +135,8 @@ def _read_port(ready: int) -> int:
         if not piece:
             break
         line += piece
-    ports = re.findall(rb":(\d+)", line)
-    if not ports:
-        raise StartError(f"did not become ready, its ready line is {line!r}")
-    return int(ports[-1])
+    # The port stands on the first line.
+    port = line.split(b"\n")[0]
+    if not port.isdigit():
+        raise StartError(f"did not become ready, it says {line!r}")
+    return int(port)
