@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import oracle as oracle_module
+import pytest
 from oracle import Oracle
-from pair import Pair
+from pair import Pair, Pairs
 from servers import HANDLERS, Tree
-
-Pairs = Callable[[Tree], Pair]
 
 
 @pytest.fixture(scope="session")

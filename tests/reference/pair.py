@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import servers
@@ -63,6 +64,10 @@ class Pair:
             assert said(subject) == scenario.deviation.wshost, show(subject)
 
 
+Pairs = Callable[[Tree], Pair]
+"""Gives the two servers on a tree; the same ones for the same tree."""
+
+
 def said(transcript: Transcript) -> bytes:
     """What the server sent after the response heads."""
     return b"".join(event.data for event in transcript if event.what != "head")
@@ -79,7 +84,8 @@ def difference(scenario: Scenario, reference: Transcript, subject: Transcript) -
     while reference[same : same + 1] == subject[same : same + 1] and same < len(reference):
         same += 1
     sent = "\n".join(
-        f"    {step.on} {step.action} {step.data[:300]!r} {step.count or ''}" for step in flat(scenario.script)
+        f"    {step.on} {step.action} {step.data[:300]!r} {step.count or ''}"
+        for step in flat(scenario.script)
     )
     return (
         f"{scenario.name}\n  script:\n{sent}\n  both:\n{show(reference[:same])}\n"

@@ -6,10 +6,22 @@ import json
 from typing import Any
 
 import pytest
-
 from frames import RSV1, TEXT, binary, close, frame, more, ping, pong, text
 from pair import Pair, Scenario
-from wire import Event, Script, Transcript, eof, goodbye, half_close, head, hello, receive, refused, request, send
+from wire import (
+    Event,
+    Script,
+    Transcript,
+    eof,
+    goodbye,
+    half_close,
+    head,
+    hello,
+    receive,
+    refused,
+    request,
+    send,
+)
 
 _HEADERS: dict[str, str | None] = {
     "Origin": "http://example.com",
@@ -36,7 +48,9 @@ def _differences(reference: Any, subject: Any, path: str = "") -> list[str]:
         return [
             line
             for name in names
-            for line in _differences(reference.get(name, "absent"), subject.get(name, "absent"), f"{path}/{name}")
+            for line in _differences(
+                reference.get(name, "absent"), subject.get(name, "absent"), f"{path}/{name}"
+            )
         ]
     return [] if reference == subject else [f"{path}: reference {reference!r}, wshost {subject!r}"]
 
@@ -101,7 +115,11 @@ _SEND_AND_END: dict[str, bytes] = {
     "opcode": text("t") + binary(b"b") + ping(b"p") + text("x", fin=False) + more(b"y", fin=True),
     "closing": b"",
     "msgutil-close": b"",
-    "errors": frame(3, b"reserved") + frame(TEXT, b"rsv", rsv=0x20) + text("fine") + frame(TEXT, b"\xff") + text("ok"),
+    "errors": frame(3, b"reserved")
+    + frame(TEXT, b"rsv", rsv=0x20)
+    + text("fine")
+    + frame(TEXT, b"\xff")
+    + text("ok"),
     "errors&frames": more(b"x") + text("a", fin=False) + text("b") + more(b"c", fin=True) + text("ok"),
     "errors&big": ping(b"p" * 126) + text("ok") + frame(9, b"", fin=False) + text("again"),
     "errors&close": frame(8, b"x") + text("ok"),

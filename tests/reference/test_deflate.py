@@ -6,7 +6,6 @@ import random
 import zlib
 
 import pytest
-
 from deviations import Deviation
 from frames import BINARY, CLOSE, CONTINUATION, PING, RSV1, TEXT, Compressor, close, frame, more, ping, text
 from pair import Pair, Scenario
@@ -37,7 +36,9 @@ _INCOMING: dict[str, bytes] = {
     "no-payload": frame(TEXT, b"", rsv=RSV1),
     "not-compressed": text("plain"),
     "both": text("plain") + Compressor().text("compressed") + text("plain"),
-    "fragments": frame(TEXT, _HELLO[:3], rsv=RSV1, fin=False) + more(_HELLO[3:5]) + more(_HELLO[5:], fin=True),
+    "fragments": frame(TEXT, _HELLO[:3], rsv=RSV1, fin=False)
+    + more(_HELLO[3:5])
+    + more(_HELLO[5:], fin=True),
     "empty-fragments": frame(TEXT, b"", rsv=RSV1, fin=False) + more(_HELLO) + more(b"", fin=True),
     "rsv-on-continuation": text("a", fin=False) + frame(CONTINUATION, _HELLO, rsv=RSV1),
     "rsv-on-both": frame(TEXT, _HELLO[:3], rsv=RSV1, fin=False) + frame(CONTINUATION, _HELLO[3:], rsv=RSV1),
@@ -56,7 +57,9 @@ _INCOMING: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", _INCOMING)
-@pytest.mark.parametrize("handler", ["/echo", "/echo?quiet", "/echo?plain", "/echo?bfinal", "/echo?fragments"])
+@pytest.mark.parametrize(
+    "handler", ["/echo", "/echo?quiet", "/echo?plain", "/echo?bfinal", "/echo?fragments"]
+)
 def test_messages(contract: Pair, name: str, handler: str) -> None:
     """Every kind of message, on handlers that compress, do not, end their blocks, or send fragments."""
     contract.check(Scenario(name, [hello(handler, deflate()), send(_INCOMING[name] + close()), eof()]))

@@ -14,7 +14,9 @@ def _claimed() -> set[str]:
     """The ids that the scenarios of this folder claim."""
     sources = [path.read_text(encoding="utf-8") for path in _HERE.glob("test_*.py")]
     return {
-        name for source in sources for name in re.findall(r'(?:Deviation\(|deviates\()\s*"([a-z0-9-]+)"', source)
+        name
+        for source in sources
+        for name in re.findall(r'(?:Deviation\(|deviates\()\s*"([a-z0-9-]+)"', source)
     }
 
 

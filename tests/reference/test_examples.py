@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from frames import Compressor, binary, close, ping, text
 from pair import Pair, Scenario
 from wire import Script, deflate, eof, goodbye, half_close, hello, receive, refused, request, send
@@ -79,7 +78,14 @@ def test_testdata(testdata: Pair, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["blank", "sub/non_callable", "sub/wrong_handshake_sig", "sub/wrong_transfer_sig", "sub/no_wsh_at_the_end", "sub/"],
+    [
+        "blank",
+        "sub/non_callable",
+        "sub/wrong_handshake_sig",
+        "sub/wrong_transfer_sig",
+        "sub/no_wsh_at_the_end",
+        "sub/",
+    ],
 )
 def test_testdata_that_does_not_load(testdata: Pair, name: str) -> None:
     """What does not load is not there: the request is for a file, and there is none."""

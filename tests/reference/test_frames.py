@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 import frames
+import pytest
 from deviations import Deviation
 from frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, binary, close, frame, more, ping, pong, text
 from pair import Pair, Scenario
@@ -120,14 +119,20 @@ def test_broken_control_frames_between_fragments(contract: Pair, name: str) -> N
 @pytest.mark.parametrize("kind", [TEXT, BINARY], ids=["text", "binary"])
 def test_lengths(contract: Pair, size: int, kind: int) -> None:
     """Every boundary of the length encoding, in both directions."""
-    contract.check(Scenario(str(size), [hello("/echo"), send(frame(kind, b"x" * size)), receive(), goodbye()]))
+    contract.check(
+        Scenario(str(size), [hello("/echo"), send(frame(kind, b"x" * size)), receive(), goodbye()])
+    )
 
 
 @pytest.mark.parametrize("handler", ["/echo", "/echo?quiet", "/echo?fragments"])
 def test_large_messages(contract: Pair, handler: str) -> None:
     """Messages larger than every buffer on the way."""
     payload = bytes(range(256)) * 8192
-    script: Script = [hello(handler), send(binary(payload, fin=False) + more(payload, fin=True) + close()), eof()]
+    script: Script = [
+        hello(handler),
+        send(binary(payload, fin=False) + more(payload, fin=True) + close()),
+        eof(),
+    ]
     contract.check(Scenario(handler, script))
 
 

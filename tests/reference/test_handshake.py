@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-
 from frames import close, text
 from pair import Pair, Scenario
 from wire import KEY, Script, eof, half_close, pieces, request, send

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 import servers
-from conftest import Pairs
 from deviations import Deviation, deviates
 from frames import Compressor, close, more, text
 from oracle import Oracle
-from pair import Scenario
+from pair import Pairs, Scenario
 from servers import StartError, Tree
 from wire import Client, deflate, eof, goodbye, hello, receive, refused, send
 
@@ -106,7 +104,7 @@ def test_unreadable_handler(oracle: Oracle, tmp_path: Path, kind: str) -> None:
     if kind == "no-text":
         (handlers / "bad_wsh.py").write_bytes(b"# caf\xe9\n")
     else:
-        (handlers / "bad_wsh.py").symlink_to(tmp_path / "nowhere_wsh.py")
+        (handlers / "bad_wsh.py").symlink_to(handlers / "nowhere_wsh.py")
     tree = Tree(handlers, tmp_path, ("--handler-encoding", "utf-8"))
     with pytest.raises(StartError):
         servers.start_reference(oracle, tree)
@@ -127,7 +125,9 @@ _TOO_BIG: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("spelling", [("--max-message-size", "1000"), ("--max_message_size=1000",)], ids=["-", "_"])
+@pytest.mark.parametrize(
+    "spelling", [("--max-message-size", "1000"), ("--max_message_size=1000",)], ids=["-", "_"]
+)
 @pytest.mark.parametrize("kind", _TOO_BIG)
 def test_message_size(pairs: Pairs, documents: Path, kind: str, spelling: tuple[str, ...]) -> None:
     """A message above the limit, inflated or not, ends the connection with 1009; one of that size does not."""

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 import servers
-from conftest import Pairs
 from deviations import Deviation, deviates
 from frames import CLOSE, PING, RSV1, TEXT, binary, close, frame, more, ping, pong, text
-from pair import Pair, Scenario
+from pair import Pair, Pairs, Scenario
 from servers import HANDLERS, Tree
 from wire import (
     Script,
@@ -111,7 +109,9 @@ def _handshake() -> list[Trick]:
         _trick(6, "by-hand", hello(_at(6)), receive(), send(close(1000)), eof()),
         _trick(6, "by-hand-in-pieces", hello(_at(6)), receive(), send(close(1000)[:1]), eof()),
         _trick(7, "waits", send(request(_at(7, "4096"))), read(2), send(b"abc"), eof()),
-        _trick(7, "short", send(request(_at(7, "2,4096,4096")) + b"abc"), read(2 + 5 + 4), half_close(), eof()),
+        _trick(
+            7, "short", send(request(_at(7, "2,4096,4096")) + b"abc"), read(2 + 5 + 4), half_close(), eof()
+        ),
         _trick(7, "zero", refused(_at(7, "0"))),
         _trick(7, "to-the-end", send(request(_at(7, "-1")) + b"abc"), half_close(), eof()),
         _trick(7, "end", send(request(_at(7, "5"))), half_close(), eof()),
@@ -123,7 +123,10 @@ def _handshake() -> list[Trick]:
         _trick(9, "later", hello(_at(9)), receive(), goodbye(), journal(2)),
         *(_trick(10, f"{kind}-of-two", _until_end(_at(10, kind), _PROTOCOLS)) for kind in protocols),
         *(_trick(10, f"{kind}-of-one", _until_end(_at(10, kind), _ONE_PROTOCOL)) for kind in protocols),
-        *(_trick(10, f"{kind}-unoffered", _until_end(_at(10, kind))) for kind in ("hide", "unasked", "empty")),
+        *(
+            _trick(10, f"{kind}-unoffered", _until_end(_at(10, kind)))
+            for kind in ("hide", "unasked", "empty")
+        ),
         _trick(11, "offered", refused(_at(11), _PROTOCOLS)),
         _trick(11, "not-offered", hello(_at(11)), receive(2), goodbye()),
         *(_trick(12, kind, _until_end(_at(12, kind))) for kind in headers),
@@ -146,7 +149,9 @@ def _until_end(path: str, headers: dict[str, str | None] | None = None) -> list[
 def _on(connection: str, *script: Step | Script) -> list[Script]:
     """The same script on another connection."""
     return [
-        Step(item.action, item.data, item.count, connection) if isinstance(item, Step) else _on(connection, *item)
+        Step(item.action, item.data, item.count, connection)
+        if isinstance(item, Step)
+        else _on(connection, *item)
         for item in script
     ]
 
@@ -163,7 +168,18 @@ def _data() -> list[Trick]:
         "interrupt", "attribute", "name", "signature",
     )  # fmt: skip
     fragments = ("text", "binary", "mixed", "ping-between", "unfinished", "keywords")
-    sent_close = ("none", "none-empty", "1000,", "3000,reason", "1005,", "1006,", "1015,", "999,", "5000,", "4999,")
+    sent_close = (
+        "none",
+        "none-empty",
+        "1000,",
+        "3000,reason",
+        "1005,",
+        "1006,",
+        "1015,",
+        "999,",
+        "5000,",
+        "4999,",
+    )
     passive = (
         "echo", "none-none", "none-empty", "none-reason", "code-none", "reason", "pseudo", "too-big", "too-small",
         "string", "bytes", "long", "list", "triple", "return-none",
@@ -183,7 +199,10 @@ def _data() -> list[Trick]:
         ),
         _trick(21, "return", hello(_at(21)), send(close(1000)), receive_raw(), send(close()), eof()),
         # The server waits for the client's close frame: it still answers pings.
-        *(_trick(22, k, hello(_at(22, k)), receive(2), send(ping(b"?")), receive(), goodbye()) for k in waiting),
+        *(
+            _trick(22, k, hello(_at(22, k)), receive(2), send(ping(b"?")), receive(), goodbye())
+            for k in waiting
+        ),
         *(_trick(22, kind, hello(_at(22, kind)), eof()) for kind in ending),
         _trick(23, "echo", hello(_at(23, "echo")), send(text("x")), receive(), goodbye()),
         _trick(23, "kinds", hello(_at(23, "kinds")), goodbye(), journal(6)),
@@ -213,10 +232,23 @@ def _data() -> list[Trick]:
         ),
         _trick(26, "big", hello(_at(26, "big")), receive(), goodbye()),
         _trick(26, "big-pong", hello(_at(26, "big-pong")), receive(), goodbye()),
-        _trick(26, "bad-handler", hello(_at(26, "bad-handler")), send(ping(b"p") + text("t")), receive(3), goodbye()),
-        *(_trick(27, k, hello(_at(27, k)), receive(), send(ping(b"?")), receive(), goodbye()) for k in sent_close),
+        _trick(
+            26,
+            "bad-handler",
+            hello(_at(26, "bad-handler")),
+            send(ping(b"p") + text("t")),
+            receive(3),
+            goodbye(),
+        ),
+        *(
+            _trick(27, k, hello(_at(27, k)), receive(), send(ping(b"?")), receive(), goodbye())
+            for k in sent_close
+        ),
         _trick(27, "none-reason", hello(_at(27, "none-reason")), receive(), goodbye()),
-        *(_trick(27, k, hello(_at(27, k)), eof()) for k in ("abrupt", "no-wait", "going-away", "1001,x", "1002,x")),
+        *(
+            _trick(27, k, hello(_at(27, k)), eof())
+            for k in ("abrupt", "no-wait", "going-away", "1001,x", "1002,x")
+        ),
         _trick(27, "message-instead", hello(_at(27, "none")), receive(), send(text("no")), eof()),
         _trick(
             28,
@@ -229,7 +261,10 @@ def _data() -> list[Trick]:
         _trick(28, "text", hello(_at(28)), send(text("str is no bytes")), eof()),
         *(_trick(29, kind, _until_end(_at(29, kind))) for kind in fragments),
         *(_trick(29, f"{kind}-deflate", _until_end(_at(29, kind), deflate())) for kind in fragments),
-        *(_trick(30, k, hello(_at(30, k)), goodbye()) for k in ("own-code", "return", "raise", "close", "send", "x")),
+        *(
+            _trick(30, k, hello(_at(30, k)), goodbye())
+            for k in ("own-code", "return", "raise", "close", "send", "x")
+        ),
         _trick(
             30,
             "wait",
@@ -239,10 +274,17 @@ def _data() -> list[Trick]:
             _on("b", hello(_at(30, "go")), goodbye()),
             eof(),
         ),
-        *(_trick(31, kind, hello(_at(31, kind)), send(close(3001, "bye")), eof(), journal()) for kind in passive),
+        *(
+            _trick(31, kind, hello(_at(31, kind)), send(close(3001, "bye")), eof(), journal())
+            for kind in passive
+        ),
         *(
             _trick(31, f"echo-{name}", hello(_at(31, "echo")), send(sent), eof(), journal())
-            for name, sent in (("empty", close(None)), ("only-code", close(1001)), ("one-byte", frame(CLOSE, b"x")))
+            for name, sent in (
+                ("empty", close(None)),
+                ("only-code", close(1001)),
+                ("one-byte", frame(CLOSE, b"x")),
+            )
         ),
         _trick(
             32,
@@ -266,9 +308,29 @@ def _data() -> list[Trick]:
         ),
         _trick(33, "reset", hello(_at(33)), receive(), reset(), journal(2)),
         _trick(33, "half-close", hello(_at(33)), receive(), half_close(), eof(), journal(2)),
-        _trick(33, "in-header", hello(_at(33)), receive(), send(text("x")[:1]), half_close(), eof(), journal(2)),
-        _trick(33, "in-message", hello(_at(33)), receive(), send(text("xyz")[:-1]), half_close(), eof(), journal(2)),
-        _trick(33, "in-fragments", hello(_at(33)), receive(), send(more(b"")[:0]), half_close(), eof(), journal(2)),
+        _trick(
+            33, "in-header", hello(_at(33)), receive(), send(text("x")[:1]), half_close(), eof(), journal(2)
+        ),
+        _trick(
+            33,
+            "in-message",
+            hello(_at(33)),
+            receive(),
+            send(text("xyz")[:-1]),
+            half_close(),
+            eof(),
+            journal(2),
+        ),
+        _trick(
+            33,
+            "in-fragments",
+            hello(_at(33)),
+            receive(),
+            send(more(b"")[:0]),
+            half_close(),
+            eof(),
+            journal(2),
+        ),
         _trick(33, "closed", hello(_at(33)), receive(), goodbye(), journal(2)),
     ]
 
@@ -323,7 +385,15 @@ def _state() -> list[Trick]:
             _on("b", hello(_at(35, "poke")), receive(), goodbye()),
             journal(),
         ),
-        _trick(35, "two-threads", hello(_at(35, "two-threads")), receive(3), send(text("x")), receive(2), goodbye()),
+        _trick(
+            35,
+            "two-threads",
+            hello(_at(35, "two-threads")),
+            receive(3),
+            send(text("x")),
+            receive(2),
+            goodbye(),
+        ),
         _trick(35, "receiver", hello(_at(35, "receiver")), send(text("x")), receive(2), goodbye()),
         _trick(35, "sender", _answered(35, "sender", 3)),
         *(_trick(36, kind, _answered(36, kind, 1)) for kind in ("cwd", "relative", "once")),
