@@ -103,7 +103,7 @@ class Compressor:
         return frame(BINARY, self.payload(message), rsv=RSV1)
 
 
-def server_frame_size(data: bytes) -> int | None:
+def server_frame_size(data: bytes | bytearray) -> int | None:
     """Length of the server frame at the start of `data`, header included; `None` while that is unknown."""
     if len(data) < 2:
         return None

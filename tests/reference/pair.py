@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import servers
 from deviations import Deviation
+from inflate import inflated
 from oracle import Oracle
 from servers import Server, Tree
 from wire import Client, Script, Transcript, flat
@@ -55,6 +56,8 @@ class Pair:
             late = [event for event in transcript if "timeout" in event.what]
             assert not late, f"the {name} kept the client waiting:\n{show(transcript)}"
         if scenario.deviation is None:
+            if subject != reference:
+                reference, subject = inflated(reference), inflated(subject)
             assert subject == reference, difference(scenario, reference, subject)
             early = [event for event in reference if ": " in event.what and not event.what.startswith("eof")]
             assert not early, f"the script asks for more than there is:\n{show(reference)}"

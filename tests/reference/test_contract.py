@@ -1,13 +1,17 @@
-"""What handlers find: the attributes of each object in each of the three functions, and the outcome of calls."""
+"""What handlers find: the attributes of each object in each of the three functions, the outcome of calls."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import servers
+from deviations import deviates
 from frames import RSV1, TEXT, binary, close, frame, more, ping, pong, text
-from pair import Pair, Scenario
+from pair import Pair, Pairs, Scenario
+from servers import HANDLERS, Tree
 from wire import (
     Event,
     Script,
@@ -63,7 +67,8 @@ def _compare(pair: Pair, script: Script, index: int) -> Any:
         found = _json(subject, index)
     except (IndexError, ValueError):
         pytest.fail("wshost gave no report:\n" + "\n".join(map(str, subject)))
-    assert not _differences(expected, found), "\n".join(_differences(expected, found))
+    lines = _differences(expected, found)
+    assert not lines, "\n".join(lines)
     return expected
 
 
@@ -79,10 +84,27 @@ def test_objects(contract: Pair, function: str, offers: dict[str, str | None]) -
 
 def test_objects_in_passive_handler(contract: Pair) -> None:
     """The same request arrives in the third function."""
-    script = [hello("/introspect?passive", _HEADERS), send(close(4000, "why")), head()]
+    script = [*hello("/introspect?passive", _HEADERS), send(close(4000, "why")), head()]
     report = _compare(contract, script, 1)
     assert report["same request"] is True
     assert report["request"]["ws_close_code"] == "4000"
+
+
+def test_addresses(pairs: Pairs, documents: Path) -> None:
+    """With one address to listen on, both tell the same of the two ends."""
+    pair = pairs(Tree(HANDLERS / "contract", documents, ("-H", "127.0.0.1")))
+    report = _compare(pair, [*hello("/introspect?addresses"), head()], 1)
+    assert report["remote"] == ["tuple", "127.0.0.1", 2]
+
+
+def test_addresses_on_every_interface(contract: Pair) -> None:
+    """The reference takes IPv4 clients on its IPv6 socket, and so tells their addresses in IPv6's form."""
+    deviates("remote-address")
+    reference, subject = contract.run([*hello("/introspect?addresses"), head()])
+    assert _json(reference, 1)["remote"] == ["tuple", "::ffff:127.0.0.1", 4]
+    if not servers.SELF:
+        assert _json(subject, 1)["remote"] == ["tuple", "127.0.0.1", 2]
+        assert _json(subject, 1)["local"] == _json(reference, 1)["local"]
 
 
 def test_wrong_calls(contract: Pair) -> None:
@@ -146,12 +168,12 @@ def test_stream_calls_compressed(contract: Pair, kind: str) -> None:
     """The same calls under permessage-deflate: filters are part of the stream's options."""
     compressed = frame(TEXT, b"\xf2H\xcd\xc9\xc9\x07\x00", rsv=RSV1)
     offer = {"Sec-WebSocket-Extensions": "permessage-deflate"}
-    script = [hello("/stream_calls?" + kind, offer), send(compressed * 3), goodbye()]
+    script = [*hello("/stream_calls?" + kind, offer), send(compressed * 3), *goodbye()]
     contract.check(Scenario(kind, script))
 
 
 def test_pong_answers_ping(contract: Pair) -> None:
     """Control frames are handled inside `receive_message`."""
-    script = [hello("/echo"), send(ping(b"1") + pong(b"2") + ping(b"") + text("x")), receive(3), goodbye()]
+    script = [*hello("/echo"), send(ping(b"1") + pong(b"2") + ping(b"") + text("x")), receive(3), *goodbye()]
     contract.check(Scenario("ping", script))
     assert Event("a", "receive", b"\x8a\x011") in contract.run(script)[0]

@@ -94,7 +94,7 @@ def test_parameters(contract: Pair, parameters: str, handler: str) -> None:
     """The server's own compression follows what was agreed on: window, context."""
     compressor = Compressor()
     sent = _three(compressor) + compressor.text(_WORDS) + compressor.text(_WORDS) + compressor.text("")
-    script = [hello(handler, deflate(f"permessage-deflate; {parameters}")), send(sent + close()), eof()]
+    script = [*hello(handler, deflate(f"permessage-deflate; {parameters}")), send(sent + close()), eof()]
     contract.check(Scenario(parameters, script))
 
 

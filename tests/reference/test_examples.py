@@ -43,7 +43,9 @@ _EXAMPLES: dict[str, Script] = {
     "bench": [hello("/bench"), send(text("0 5 message")), receive(6), goodbye()],
     "bench-wrong": [hello("/bench"), send(text("no")), eof()],
     "bench-closed": [hello("/bench"), send(close()), eof()],
-    "helper-receive": [hello("/benchmark_helper", deflate()), send(text("receive 70000")), receive(), goodbye()],
+    "helper-receive": [
+        hello("/benchmark_helper", deflate()), send(text("receive 70000")), receive(), goodbye(),
+    ],
     "helper-send": [
         hello("/benchmark_helper"), send(text("send 1") + binary(b"a" * 70000)), receive(), goodbye(),
     ],

@@ -155,9 +155,9 @@ def test_unfinished_request(contract: Pair, sent: bytes) -> None:
 
 
 _PARAMETERS = (
-    ("", "server_max_window_bits", "server_max_window_bits=8", "server_max_window_bits=9", "server_max_window_bits=15",
-     "server_max_window_bits=16", "server_max_window_bits=7", "server_max_window_bits=08", "server_max_window_bits=x",
-     'server_max_window_bits="12"'),
+    ("", "server_max_window_bits", "server_max_window_bits=8", "server_max_window_bits=9",
+     "server_max_window_bits=15", "server_max_window_bits=16", "server_max_window_bits=7",
+     "server_max_window_bits=08", "server_max_window_bits=x", 'server_max_window_bits="12"'),
     ("", "server_no_context_takeover", "server_no_context_takeover=1"),
     ("", "client_max_window_bits", "client_max_window_bits=10"),
     ("", "client_no_context_takeover", "unknown", "unknown=1"),

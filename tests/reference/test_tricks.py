@@ -7,7 +7,7 @@ connection (import errors, encodings, stdout) are checks of their own, listed un
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from wire import (
     Step,
     deflate,
     eof,
+    flat,
     flood,
     goodbye,
     half_close,
@@ -53,7 +54,7 @@ class Trick:
         return f"{self.number:02}-{self.scenario.name}"
 
 
-def _trick(number: int, name: str, *script: Step | Script, deviation: Deviation | None = None) -> Trick:
+def _trick(number: int, name: str, *script: Script, deviation: Deviation | None = None) -> Trick:
     return Trick(number, Scenario(name, script, deviation))
 
 
@@ -63,7 +64,7 @@ def _at(number: int, query: str = "") -> str:
 
 def _answered(number: int, query: str, count: int = 0) -> list[Script]:
     """Opening handshake, `count` frames of the server and its close frame, answered."""
-    return [hello(_at(number, query)), receive(count + 1), goodbye()]
+    return [*hello(_at(number, query)), receive(count + 1), *goodbye()]
 
 
 _PROTOCOLS: dict[str, str | None] = {"Sec-WebSocket-Protocol": "chat, superchat"}
@@ -76,8 +77,8 @@ def _handshake() -> list[Trick]:
         "duplicates", "empty",
     )  # fmt: skip
     errors = (
-        "value", "key", "name", "unbound", "attribute", "write-str", "iterate-none", "own", "no-text", "handshake",
-        "version", "terminated", "dispatch", "os", "exit", "interrupt",
+        "value", "key", "name", "unbound", "attribute", "write-str", "iterate-none", "own", "no-text",
+        "handshake", "version", "terminated", "dispatch", "os", "exit", "interrupt",
     )  # fmt: skip
     protocols = ("hide", "unasked", "copy", "upper", "last", "empty", "space", "non-ascii", "number", "none")
     headers = ("inject", "flood", "repeat", "number", "unicode", "surrogate", "triple", "list")
@@ -146,26 +147,21 @@ def _until_end(path: str, headers: dict[str, str | None] | None = None) -> list[
     return [send(request(path, headers) + close()), eof()]
 
 
-def _on(connection: str, *script: Step | Script) -> list[Script]:
+def _on(connection: str, *script: Script) -> list[Script]:
     """The same script on another connection."""
-    return [
-        Step(item.action, item.data, item.count, connection)
-        if isinstance(item, Step)
-        else _on(connection, *item)
-        for item in script
-    ]
+    return [replace(step, on=connection) for step in flat(script)]
 
 
 def _data() -> list[Trick]:
     raw = (
         "rsv", "opcodes", "utf8", "long-length", "longer-length", "fragmented-ping", "big-ping", "open-ping",
-        "interleaved", "continuation", "mask-bit", "compressed-close", "two-in-one", "one-in-two", "one-byte-close",
-        "empty-close", "empty",
+        "interleaved", "continuation", "mask-bit", "compressed-close", "two-in-one", "one-in-two",
+        "one-byte-close", "empty-close", "empty",
     )  # fmt: skip
     waiting = ("bad-operation", "own-bad-operation", "unsupported", "utf8")
     ending = (
-        "aborted", "invalid-frame", "terminated", "handshake", "version", "dispatch", "value", "os", "unicode", "exit",
-        "interrupt", "attribute", "name", "signature",
+        "aborted", "invalid-frame", "terminated", "handshake", "version", "dispatch", "value", "os",
+        "unicode", "exit", "interrupt", "attribute", "name", "signature",
     )  # fmt: skip
     fragments = ("text", "binary", "mixed", "ping-between", "unfinished", "keywords")
     sent_close = (
@@ -181,8 +177,8 @@ def _data() -> list[Trick]:
         "4999,",
     )
     passive = (
-        "echo", "none-none", "none-empty", "none-reason", "code-none", "reason", "pseudo", "too-big", "too-small",
-        "string", "bytes", "long", "list", "triple", "return-none",
+        "echo", "none-none", "none-empty", "none-reason", "code-none", "reason", "pseudo", "too-big",
+        "too-small", "string", "bytes", "long", "list", "triple", "return-none",
     )  # fmt: skip
     return [
         *(_trick(18, kind, hello(_at(18, kind)), eof()) for kind in raw),
@@ -447,7 +443,7 @@ def test_trick_13_sts(tricks: Pair) -> None:
     """Firefox's own attribute; the expectation is its patch, not the oracle."""
     deviates("sts-header")
     for query, line in (("set", b"Strict-Transport-Security: max-age=100\r\n"), ("unset", b"")):
-        script = [hello(_at(13, query), deflate()), receive(), goodbye(), journal()]
+        script = [*hello(_at(13, query), deflate()), receive(), *goodbye(), journal()]
         reference, subject = tricks.run(script)
         assert b"Strict-Transport-Security" not in reference[0].data
         assert reference[-1].data == b"sts is missing"

@@ -11,7 +11,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Union
 
@@ -33,8 +33,8 @@ class Step:
     on: str = "a"
 
 
-Script = Iterable[Union[Step, "Script"]]
-"""Steps, in lists of any depth."""
+Script = Union[Step, Sequence["Script"]]
+"""A step, or steps in lists of any depth."""
 
 
 def send(data: bytes, on: str = "a") -> Step:
@@ -293,12 +293,12 @@ class Client:
         self.transcript.append(Event(step.on, step.action, _without_clock(data)))
 
 
-def flat(script: Script) -> Iterable[Step]:
+def flat(script: Script) -> Iterator[Step]:
     """The steps of `script` in order."""
-    for item in script:
-        if isinstance(item, Step):
-            yield item
-        else:
+    if isinstance(script, Step):
+        yield script
+    else:
+        for item in script:
             yield from flat(item)
 
 

@@ -124,7 +124,6 @@ def _report(request, where):
         "request": _attributes(request, _REQUEST),
         "getters": _call_all(request, _GETTERS),
         "connection": {name: hasattr(request.connection, name) for name in _CONNECTION},
-        "addresses": _addresses(request.connection),
         "lines": _show(request.connection.get_memorized_lines()),
         "headers": _headers(request.headers_in),
         "bag": _bag(request),
@@ -187,6 +186,8 @@ def web_socket_transfer_data(request):
         report = _report(request, "transfer")
         report["same request"] = request.first_request is request
         request.connection.write(json.dumps(report, sort_keys=True).encode() + b"\r\n\r\n")
+    elif kind == "addresses":
+        request.connection.write(json.dumps(_addresses(request.connection), sort_keys=True).encode() + b"\r\n\r\n")
     elif kind == "stream":
         request.connection.write(json.dumps(_stream(request), sort_keys=True).encode() + b"\r\n\r\n")
     else:
