@@ -2,8 +2,9 @@
 
 RFC 7692 leaves the choice of blocks and matches to the sender. zlib (the oracle) and zlib-rs (wshost) choose
 alike for most single messages, but not always once there is a context, so transcripts that differ in bytes
-are compared a second time with the payloads inflated. Inflating keeps to the agreed parameters: a back reference
-beyond `server_max_window_bits`, or into an earlier message under `server_no_context_takeover`, is an error.
+are compared a second time with the payloads inflated. Inflating keeps to the agreed parameters: a reference
+back beyond `server_max_window_bits`, or into an earlier message under `server_no_context_takeover`, is an
+error.
 """
 
 from __future__ import annotations

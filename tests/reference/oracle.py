@@ -10,7 +10,6 @@ import fcntl
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,8 +101,7 @@ def _download(home: Path) -> None:
             "--dest", str(home), f"pywebsocket3=={VERSION}",
         ]
     )  # fmt: skip
-    with tarfile.open(home / f"pywebsocket3-{VERSION}.tar.gz") as archive:
-        archive.extractall(home)
+    shutil.unpack_archive(home / f"pywebsocket3-{VERSION}.tar.gz", home)
 
 
 def _make_venv(oracle: Oracle, home: Path) -> None:

@@ -130,7 +130,7 @@ _TOO_BIG: dict[str, bytes] = {
 )
 @pytest.mark.parametrize("kind", _TOO_BIG)
 def test_message_size(pairs: Pairs, documents: Path, kind: str, spelling: tuple[str, ...]) -> None:
-    """A message above the limit, inflated or not, ends the connection with 1009; one at the limit does not."""
+    """A message above the limit, inflated or not, ends the connection with 1009; at the limit it fits."""
     pair = pairs(Tree(servers.HANDLERS / "contract", documents, wshost_options=spelling))
     offer = deflate() if kind == "inflated" else None
     path = "/echo?quiet&plain"
