@@ -10,7 +10,7 @@ from deviations import Deviation
 from inflate import inflated
 from oracle import Oracle
 from servers import Server, Tree
-from wire import Client, Script, Transcript, flat
+from wire import Client, Script, Transcript, flat, modern
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class Pair:
     def run(self, script: Script) -> tuple[Transcript, Transcript]:
         """Gives the script to one server after the other."""
         steps = list(flat(script))
-        return Client(self.reference).run(steps), Client(self.subject).run(steps)
+        reference = modern(Client(self.reference).run(steps))
+        subject = Client(self.subject).run(steps)
+        return reference, modern(subject) if servers.SELF else subject
 
     def check(self, scenario: Scenario) -> None:
         """Fails unless the transcripts are equal, or differ in the claimed way."""
