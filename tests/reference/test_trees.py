@@ -107,7 +107,7 @@ def test_unreadable_handler(oracle: Oracle, tmp_path: Path, kind: str) -> None:
         (handlers / "bad_wsh.py").symlink_to(handlers / "nowhere_wsh.py")
     tree = Tree(handlers, tmp_path, ("--handler-encoding", "utf-8"))
     with pytest.raises(StartError):
-        servers.start_reference(oracle, tree)
+        servers.start_reference(oracle, tree).stop()
     if servers.SELF:
         return
     server = servers.start_subject(oracle, tree)
