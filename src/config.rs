@@ -13,6 +13,10 @@ pub const DEFAULT_PORT: u16 = 80;
 pub const DEFAULT_BACKLOG: i32 = 128;
 /// Largest message, in bytes.
 pub const DEFAULT_MAX_MESSAGE_SIZE: u64 = 256 * 1024 * 1024;
+/// Size of the log file, in bytes, at which it is rotated, pywebsocket's default.
+pub const DEFAULT_LOG_MAX: u64 = 256 * 1024;
+/// Rotated log files that are kept, pywebsocket's default.
+pub const DEFAULT_LOG_COUNT: u32 = 5;
 
 /// Everything that one server process needs to know.
 #[derive(Debug, Clone)]
@@ -25,10 +29,21 @@ pub struct Config {
     /// and log file count from here. The command line has made all of these absolute by that rule, and
     /// changes the directory too ([`crate::cli::enter_document_root`]), for handlers that open files.
     pub document_root: PathBuf,
+    /// Whether handler sources (`*_wsh.py`) are kept from being served as files. Default no, as pywebsocket.
+    pub hide_handlers: bool,
+    /// Directories of CGI programs, as typed: paths of requests, below the document root (pywebsocket: `-x`,
+    /// comma separated). Default none.
+    pub cgi_directories: Vec<String>,
+    /// TLS; `None` (default): plain HTTP and WebSocket.
+    pub tls: Option<TlsConfig>,
+    /// Which requests are let in.
+    pub policy: PolicyConfig,
     /// Where handlers come from.
     pub handlers: HandlersConfig,
     /// What is logged, and where to.
     pub log: LogConfig,
+    /// How often the running handler threads are logged. Default `None`: never, as pywebsocket.
+    pub thread_monitor: Option<Duration>,
     /// How programs learn that the listeners are up.
     pub ready: ReadyConfig,
     /// How long a stop waits for connections that are still open. Default 5 s.
@@ -46,8 +61,13 @@ impl Default for Config {
         Self {
             listen: ListenConfig::default(),
             document_root: PathBuf::from("."),
+            hide_handlers: false,
+            cgi_directories: Vec::new(),
+            tls: None,
+            policy: PolicyConfig::default(),
             handlers: HandlersConfig::default(),
             log: LogConfig::default(),
+            thread_monitor: None,
             ready: ReadyConfig::default(),
             grace: Duration::from_secs(5),
             head_timeout: Duration::from_secs(30),
@@ -72,6 +92,47 @@ impl Default for ListenConfig {
     fn default() -> Self {
         Self { host: None, port: DEFAULT_PORT, backlog: DEFAULT_BACKLOG }
     }
+}
+
+/// The server's certificate, and what it asks of clients. Whether the files are there and fit is found out
+/// when they are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// PEM file of the certificate and its chain, absolute (pywebsocket: `-c`). Empty with `self_signed`.
+    pub certificate: PathBuf,
+    /// PEM file of the private key, absolute; may be the certificate's (pywebsocket: `-k`). Empty with
+    /// `self_signed`.
+    pub private_key: PathBuf,
+    /// What is asked of clients. Default nothing.
+    pub client_auth: ClientAuth,
+    /// Whether to make a certificate for localhost at the start instead of reading one.
+    pub self_signed: bool,
+}
+
+/// Certificates of clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Not asked for.
+    #[default]
+    None,
+    /// Asked for, and checked against this file of CA certificates (PEM, absolute) if one comes.
+    Optional(PathBuf),
+    /// Asked for, and checked against this file of CA certificates (PEM, absolute).
+    Required(PathBuf),
+}
+
+/// Which requests are let in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PolicyConfig {
+    /// The host that a request target in absolute form must name to reach a handler. Default `None`: any
+    /// (pywebsocket: `-V`).
+    pub validation_host: Option<String>,
+    /// The port that a request target in absolute form must name to reach a handler. Default `None`: any
+    /// (pywebsocket: `-P`).
+    pub validation_port: Option<u16>,
+    /// The whole value that `Authorization` must have, `Basic` and the credential in base64. Default `None`:
+    /// no authentication.
+    pub basic_auth: Option<String>,
 }
 
 /// Where handlers come from and how they are read.
@@ -108,12 +169,45 @@ impl Default for HandlersConfig {
 }
 
 /// What is logged, and where to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct LogConfig {
     /// Least severe level that is written. Default `warn`, as pywebsocket.
     pub level: LogLevel,
     /// File that the log is appended to. Default `None`: stderr (pywebsocket: `-l`).
     pub file: Option<PathBuf>,
+    /// Size of the file, in bytes, that it does not reach: it is rotated before. Default 256 KiB, as
+    /// pywebsocket; 0: never rotated.
+    pub max_size: u64,
+    /// Rotated files that are kept, `FILE.1` the newest. Default 5, as pywebsocket; 0: never rotated.
+    pub backups: u32,
+    /// The form of a record. Default text.
+    pub format: LogFormat,
+    /// Least severe level that the loggers of the `permessage-deflate` extension write. Default `warn`, as
+    /// pywebsocket.
+    pub deflate_level: LogLevel,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            level: LogLevel::default(),
+            file: None,
+            max_size: DEFAULT_LOG_MAX,
+            backups: DEFAULT_LOG_COUNT,
+            format: LogFormat::default(),
+            deflate_level: LogLevel::default(),
+        }
+    }
+}
+
+/// The form of a log record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// pywebsocket's line, `[time] [LEVEL] logger: message`.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// pywebsocket's log levels, by their names on the command line.

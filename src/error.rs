@@ -38,6 +38,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// Options for TLS that do not go together.
+    #[error("{0}")]
+    Tls(&'static str),
     /// The host's name has no address.
     #[error("--server-host {host}: {source}; name a host that resolves, or an address of this machine")]
     Resolve {

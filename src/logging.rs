@@ -231,7 +231,11 @@ mod tests {
     #[test]
     fn a_log_file_that_cannot_be_opened_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        let config = LogConfig { level: LogLevel::Info, file: Some(directory.path().to_owned()) };
+        let config = LogConfig {
+            level: LogLevel::Info,
+            file: Some(directory.path().to_owned()),
+            ..LogConfig::default()
+        };
         let error = init(&config).unwrap_err().to_string();
         assert!(error.starts_with(&format!("--log-file {}: ", directory.path().display())), "{error}");
     }
@@ -254,7 +258,7 @@ mod tests {
     #[ignore = "run by the other tests, in a process of its own"]
     fn child() {
         let file = env::var_os("WSHOST_TEST_FILE").map(Into::into);
-        let at = |level| LogConfig { level, file: Option::clone(&file) };
+        let at = |level| LogConfig { level, file: Option::clone(&file), ..LogConfig::default() };
         match env::var("WSHOST_TEST_SCENARIO").unwrap().as_str() {
             "no init" => every_level(),
             "fine" => {

@@ -13,11 +13,18 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf, absolute};
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Command, FromArgMatches};
 
-use crate::config::{Config, HandlersConfig, ListenConfig, LogConfig, ReadyConfig};
+use crate::config::{
+    ClientAuth, Config, HandlersConfig, ListenConfig, LogConfig, PolicyConfig, ReadyConfig, TlsConfig,
+};
 use crate::error::StartError;
+
+use options::{PolicyOptions, TlsOptions};
 
 pub use options::Options;
 
@@ -89,7 +96,12 @@ impl Options {
         let log = LogConfig {
             level: self.log.log_level,
             file: given(self.log.log_file).map(|path| below(&document_root, &path)),
+            max_size: u64::try_from(self.log.log_max).unwrap_or(0),
+            backups: u32::try_from(self.log.log_count.max(0)).unwrap_or(u32::MAX),
+            format: self.server.log_format,
+            deflate_level: self.log.deflate_log_level,
         };
+        let tls = self.tls.resolve(&document_root, self.server.tls_self_signed)?;
         let root = directory("--websock-handlers", &document_root.join(&self.handlers.websock_handlers))?;
         let scan = match given(self.handlers.scan_dir) {
             Some(path) => scan_directory(&root, &document_root.join(path))?,
@@ -103,9 +115,16 @@ impl Options {
             listen: ListenConfig {
                 host: Some(self.listen.server_host).filter(|host| !host.is_empty()),
                 port: self.listen.port,
-                backlog: self.listen.queue,
+                backlog: self.listen.queue.max(0),
             },
             document_root,
+            hide_handlers: self.server.hide_handlers,
+            cgi_directories: match self.files.cgi_paths.as_deref() {
+                None | Some("") => Vec::new(),
+                Some(paths) => paths.split(',').map(str::to_owned).collect(),
+            },
+            tls,
+            policy: self.policy.resolve(),
             handlers: HandlersConfig {
                 root,
                 scan,
@@ -116,11 +135,70 @@ impl Options {
                 reload_delay: self.server.reload_delay,
             },
             log,
+            thread_monitor: u64::try_from(self.log.thread_monitor_interval_in_sec)
+                .ok()
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs),
             ready: ReadyConfig { file: self.server.ready_file, fd: self.server.ready_fd },
             grace: self.server.grace,
             head_timeout: self.server.head_timeout,
             max_message_size: self.server.max_message_size,
         })
+    }
+}
+
+impl TlsOptions {
+    /// What the options mean; `None` without TLS. Files are not looked at.
+    fn resolve(self, document_root: &Path, self_signed: bool) -> Result<Option<TlsConfig>, StartError> {
+        let file = |path| given(path).map(|path| below(document_root, &path));
+        if !(self.tls || self_signed) {
+            return match (self.tls_client_auth, self.tls_client_cert_optional) {
+                (true, _) => Err(StartError::Tls("--tls-client-auth needs --tls")),
+                (_, true) => {
+                    Err(StartError::Tls("--tls-client-cert-optional needs --tls and --tls-client-auth"))
+                }
+                _ => Ok(None),
+            };
+        }
+        let (certificate, private_key) = match (file(self.certificate), file(self.private_key), self_signed) {
+            (Some(certificate), Some(private_key), false) => (certificate, private_key),
+            (None, None, true) => (PathBuf::new(), PathBuf::new()),
+            (_, _, true) => {
+                return Err(StartError::Tls(
+                    "--tls-self-signed makes its own certificate; leave out --certificate and --private-key, or it",
+                ));
+            }
+            _ => {
+                return Err(StartError::Tls(
+                    "--tls needs --certificate FILE and --private-key FILE (one file may hold both), \
+                     or --tls-self-signed",
+                ));
+            }
+        };
+        let client_auth =
+            match (self.tls_client_auth, self.tls_client_cert_optional, file(self.tls_client_ca)) {
+                (false, true, _) => {
+                    return Err(StartError::Tls("--tls-client-cert-optional needs --tls-client-auth"));
+                }
+                (false, false, _) => ClientAuth::None,
+                (true, _, None) => {
+                    return Err(StartError::Tls(
+                        "--tls-client-auth needs --tls-client-ca FILE to check against",
+                    ));
+                }
+                (true, true, Some(ca)) => ClientAuth::Optional(ca),
+                (true, false, Some(ca)) => ClientAuth::Required(ca),
+            };
+        Ok(Some(TlsConfig { certificate, private_key, client_auth, self_signed }))
+    }
+}
+
+impl PolicyOptions {
+    /// What the options mean.
+    fn resolve(self) -> PolicyConfig {
+        let Self { validation_host, validation_port, basic_auth, basic_auth_credential } = self;
+        let expected = || format!("Basic {}", BASE64_STANDARD.encode(basic_auth_credential));
+        PolicyConfig { validation_host, validation_port, basic_auth: basic_auth.then(expected) }
     }
 }
 

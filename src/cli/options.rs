@@ -1,6 +1,6 @@
 //! What can be typed: one struct per heading of the help, one field per option.
 //!
-//! Names, short letters and defaults of the first four are pywebsocket's; the last heading is our own.
+//! Names, short letters and defaults are pywebsocket's; the last heading is our own.
 //! Nothing is looked up or checked here beyond the form of a value.
 #![allow(clippy::doc_markdown, reason = "the comments on fields are the help's text, read in a terminal")]
 
@@ -12,7 +12,10 @@ use clap::builder::OsStringValueParser;
 use clap::builder::TypedValueParser;
 
 use super::value;
-use crate::config::{DEFAULT_BACKLOG, DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_PORT, LogLevel};
+use crate::config::{
+    DEFAULT_BACKLOG, DEFAULT_LOG_COUNT, DEFAULT_LOG_MAX, DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_PORT, LogFormat,
+    LogLevel,
+};
 
 /// Every option.
 #[derive(Debug, Clone, Args)]
@@ -26,6 +29,12 @@ pub struct Options {
     /// Which files are served.
     #[command(flatten)]
     pub files: FileOptions,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsOptions,
+    /// Which requests are let in.
+    #[command(flatten)]
+    pub policy: PolicyOptions,
     /// What is logged.
     #[command(flatten)]
     pub log: LogOptions,
@@ -38,6 +47,10 @@ pub struct Options {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Listening")]
 pub struct ListenOptions {
+    /// File to read options from, in INI form: section [pywebsocket], lines of OPTION = VALUE. The command
+    /// line wins. An option without a value is switched on by any value
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    pub config: Option<PathBuf>,
     /// Host name or address to listen on; every address of a name is used. Empty: all addresses of this
     /// machine, IPv6 and IPv4
     #[arg(
@@ -83,11 +96,60 @@ pub struct HandlerOptions {
 
 /// Which files are served.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Files")]
+#[command(next_help_heading = "Files and CGI programs")]
 pub struct FileOptions {
     /// Directory of the files to serve over HTTP; becomes the working directory
     #[arg(short, long, alias = "document_root", value_name = "DIR", default_value = ".", value_parser = path())]
     pub document_root: PathBuf,
+    /// Directories below the document root whose executable files are run as CGI programs, comma separated,
+    /// such as /cgi,/htbin
+    #[arg(short = 'x', long, alias = "cgi_paths", value_name = "PATHS")]
+    pub cgi_paths: Option<String>,
+}
+
+/// TLS. Relative paths count from the document root.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "TLS (relative paths count from the document root)")]
+pub struct TlsOptions {
+    /// Serve wss:// and https:// instead of ws:// and http://
+    #[arg(short, long)]
+    pub tls: bool,
+    /// PEM file of the private key; may be the certificate's
+    #[arg(short = 'k', long, alias = "private_key", value_name = "FILE", value_parser = path())]
+    pub private_key: Option<PathBuf>,
+    /// PEM file of the certificate and the chain that signs it
+    #[arg(short, long, value_name = "FILE", value_parser = path())]
+    pub certificate: Option<PathBuf>,
+    /// Require a certificate of each client
+    #[arg(long, alias = "tls_client_auth")]
+    pub tls_client_auth: bool,
+    /// With --tls-client-auth, take clients without a certificate, too
+    #[arg(long, alias = "tls_client_cert_optional")]
+    pub tls_client_cert_optional: bool,
+    /// PEM file of the CA certificates that clients' certificates are checked against
+    #[arg(long, alias = "tls_client_ca", value_name = "FILE", value_parser = path())]
+    pub tls_client_ca: Option<PathBuf>,
+}
+
+/// Which requests are let in.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Access")]
+pub struct PolicyOptions {
+    /// Host that a request for an absolute URI must name to reach a handler [default: any]
+    #[arg(short = 'V', long, alias = "validation_host", value_name = "HOST")]
+    pub validation_host: Option<String>,
+    /// Port that a request for an absolute URI must name to reach a handler [default: any]
+    #[arg(
+        short = 'P', long, alias = "validation_port", value_name = "PORT", allow_negative_numbers = true,
+        value_parser = value::port_in_target
+    )]
+    pub validation_port: Option<u16>,
+    /// Ask for Basic authentication
+    #[arg(long, alias = "basic_auth")]
+    pub basic_auth: bool,
+    /// What --basic-auth asks for
+    #[arg(long, alias = "basic_auth_credential", value_name = "USER:PASSWORD", default_value = "test:test")]
+    pub basic_auth_credential: String,
 }
 
 /// What is logged, and where to.
@@ -100,12 +162,48 @@ pub struct LogOptions {
     /// Least severe records to write
     #[arg(long, alias = "log_level", value_name = "LEVEL", default_value = "warn", value_parser = value::log_level())]
     pub log_level: LogLevel,
+    /// Least severe records to write of the loggers of permessage-deflate
+    #[arg(
+        long, alias = "deflate_log_level", value_name = "LEVEL", default_value = "warn",
+        value_parser = value::deflate_log_level()
+    )]
+    pub deflate_log_level: LogLevel,
+    /// Size that the log file does not reach: it is rotated to FILE.1 before; 0 or less: never
+    #[arg(
+        long, alias = "log_max", value_name = "BYTES", allow_negative_numbers = true,
+        default_value_t = i64::try_from(DEFAULT_LOG_MAX).unwrap_or(i64::MAX), value_parser = value::integer
+    )]
+    pub log_max: i64,
+    /// How many rotated files are kept; 0 or less: the log is not rotated
+    #[arg(
+        long, alias = "log_count", value_name = "COUNT", allow_negative_numbers = true,
+        default_value_t = DEFAULT_LOG_COUNT.into(), value_parser = value::integer
+    )]
+    pub log_count: i64,
+    /// How often to log the running threads, at level info; 0 or less: never
+    #[arg(
+        long, alias = "thread_monitor_interval_in_sec", value_name = "SECONDS", allow_negative_numbers = true,
+        default_value_t = -1, value_parser = value::integer
+    )]
+    pub thread_monitor_interval_in_sec: i64,
 }
 
 /// What pywebsocket does not have.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "wshost options")]
 pub struct ServerOptions {
+    /// Serve TLS with a certificate for localhost that is made at the start, and print its fingerprint
+    #[arg(long, alias = "tls_self_signed")]
+    pub tls_self_signed: bool,
+    /// Form of the log: lines of text, or one JSON object a line
+    #[arg(
+        long, alias = "log_format", value_name = "FORMAT", default_value = "text",
+        value_parser = value::log_format()
+    )]
+    pub log_format: LogFormat,
+    /// Answer 404 for handler sources (*_wsh.py) instead of serving them as files
+    #[arg(long, alias = "hide_handlers")]
+    pub hide_handlers: bool,
     /// Load handlers once, at the start, and do not watch their files
     #[arg(long, alias = "no_reload")]
     pub no_reload: bool,

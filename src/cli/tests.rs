@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 
 use super::{Invocation, Options, command, parse};
-use crate::config::{Config, LogLevel};
+use crate::config::{ClientAuth, Config, LogFormat, LogLevel, TlsConfig};
 use crate::error::StartError;
 
 fn args(typed: &[&str]) -> Vec<OsString> {
@@ -49,6 +49,25 @@ fn takes_every_option_in_every_spelling() {
     let delay: Check = |o| o.server.reload_delay == Duration::from_millis(20);
     let head: Check = |o| o.server.head_timeout == Duration::from_millis(1500);
     let size: Check = |o| o.server.max_message_size == 1024;
+    let config: Check = |o| o.listen.config.as_deref() == Some(Path::new("ws.ini"));
+    let valid_host: Check = |o| o.policy.validation_host.as_deref() == Some("example.com");
+    let valid_port: Check = |o| o.policy.validation_port == Some(8080);
+    let auth: Check = |o| o.policy.basic_auth;
+    let credential: Check = |o| o.policy.basic_auth_credential == "me:secret";
+    let cgi: Check = |o| o.files.cgi_paths.as_deref() == Some("/cgi,/bin");
+    let tls: Check = |o| o.tls.tls;
+    let key: Check = |o| o.tls.private_key.as_deref() == Some(Path::new("key.pem"));
+    let certificate: Check = |o| o.tls.certificate.as_deref() == Some(Path::new("cert.pem"));
+    let client_auth: Check = |o| o.tls.tls_client_auth;
+    let client_optional: Check = |o| o.tls.tls_client_cert_optional;
+    let client_ca: Check = |o| o.tls.tls_client_ca.as_deref() == Some(Path::new("ca.pem"));
+    let self_signed: Check = |o| o.server.tls_self_signed;
+    let deflate: Check = |o| o.log.deflate_log_level == LogLevel::Debug;
+    let log_max: Check = |o| o.log.log_max == 1_000_000;
+    let log_count: Check = |o| o.log.log_count == 2;
+    let monitor: Check = |o| o.log.thread_monitor_interval_in_sec == 60;
+    let json: Check = |o| o.server.log_format == LogFormat::Json;
+    let hide: Check = |o| o.server.hide_handlers;
     let table: &[(&[&str], Check)] = &[
         (&["-H", "localhost"], host),
         (&["--server-host", "localhost"], host),
@@ -64,7 +83,7 @@ fn takes_every_option_in_every_spelling() {
         (&["-p", "1", "--port", "9998"], port),
         (&["-q", "7"], queue),
         (&["--queue=7"], queue),
-        (&["-q", "-1"], |o| o.listen.queue == 0),
+        (&["-q", "-1"], |o| o.listen.queue == -1),
         (&["-w", "h"], handlers),
         (&["--websock-handlers", "h"], handlers),
         (&["--websock_handlers=h"], handlers),
@@ -92,6 +111,52 @@ fn takes_every_option_in_every_spelling() {
         (&["--log-level", "debug"], debug),
         (&["--log_level=debug"], debug),
         (&["--log-l", "debug"], debug),
+        (&["--config", "ws.ini"], config),
+        (&["--config=ws.ini"], config),
+        (&["--co", "ws.ini"], config),
+        (&["-V", "example.com"], valid_host),
+        (&["--validation-host", "example.com"], valid_host),
+        (&["--validation_host=example.com"], valid_host),
+        (&["-P", "8080"], valid_port),
+        (&["--validation-port", "8080"], valid_port),
+        (&["--validation_port=8080"], valid_port),
+        (&["--basic-auth"], auth),
+        (&["--basic_auth"], auth),
+        (&["--basic-auth-credential", "me:secret"], credential),
+        (&["--basic_auth_credential=me:secret"], credential),
+        (&["-x", "/cgi,/bin"], cgi),
+        (&["--cgi-paths", "/cgi,/bin"], cgi),
+        (&["--cgi_paths=/cgi,/bin"], cgi),
+        (&["-t"], tls),
+        (&["--tls"], tls),
+        (&["-tk", "key.pem"], key),
+        (&["-k", "key.pem"], key),
+        (&["--private-key", "key.pem"], key),
+        (&["--private_key=key.pem"], key),
+        (&["-c", "cert.pem"], certificate),
+        (&["--certificate", "cert.pem"], certificate),
+        (&["--tls-client-auth"], client_auth),
+        (&["--tls_client_auth"], client_auth),
+        (&["--tls-client-cert-optional"], client_optional),
+        (&["--tls_client_cert_optional"], client_optional),
+        (&["--tls-client-ca", "ca.pem"], client_ca),
+        (&["--tls_client_ca=ca.pem"], client_ca),
+        (&["--tls-self-signed"], self_signed),
+        (&["--tls_self_signed"], self_signed),
+        (&["--deflate-log-level", "debug"], deflate),
+        (&["--deflate_log_level=debug"], deflate),
+        (&["--log-max", "1000000"], log_max),
+        (&["--log_max=1_000_000"], log_max),
+        (&["--log-count", "2"], log_count),
+        (&["--log_count=+2"], log_count),
+        (&["--log-count", "-2"], |o| o.log.log_count == -2),
+        (&["--thread-monitor-interval-in-sec", "60"], monitor),
+        (&["--thread_monitor_interval_in_sec=60"], monitor),
+        (&["--thread", "60"], monitor),
+        (&["--log-format", "json"], json),
+        (&["--log_format=json"], json),
+        (&["--hide-handlers"], hide),
+        (&["--hide_handlers"], hide),
         (&["--no-reload"], |o| o.server.no_reload),
         (&["--no_reload"], |o| o.server.no_reload),
         (&["--reload-delay", "20"], delay),
@@ -158,7 +223,14 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--max-message-size", "0"], "1.."),
         (&["--ready-fd=-1"], "0.."),
         (&["handlers"], "unexpected argument 'handlers'"),
-        (&["-V"], "-V"),
+        (&["-V"], "--validation-host"),
+        (&["-P", "http"], "0 to 65535"),
+        (&["--deflate-log-level", "fine"], "debug"),
+        (&["--log-max", "1MB"], "whole number"),
+        (&["--log-max", "99999999999999999999"], "too large"),
+        (&["--log-count", "_1"], "whole number"),
+        (&["--log-format", "xml"], "json"),
+        (&["--tls=yes"], "--tls"),
     ];
     for (typed, says) in table {
         let error = refused(typed);
@@ -176,7 +248,9 @@ fn help_names_every_option_and_default() {
     for part in [
         "Listening:",
         "Handlers (relative",
-        "Files:",
+        "Files and CGI programs:",
+        "TLS (relative",
+        "Access:",
         "Log:",
         "wshost options:",
         "-H, --server-host",
@@ -187,6 +261,10 @@ fn help_names_every_option_and_default() {
         "[default: 30]",
         "[default: 268435456]",
         "[default: stderr]",
+        "[default: 262144]",
+        "[default: test:test]",
+        "[default: text]",
+        "[default: -1]",
     ] {
         assert!(help.contains(part), "no {part:?} in\n{help}");
     }
@@ -197,10 +275,12 @@ fn the_guide_names_every_option() {
     let guide = include_str!("../../docs/guide.md");
     for arg in command().get_arguments() {
         let long = arg.get_long().unwrap();
-        let shown = match (arg.get_short(), arg.get_value_names()) {
-            (Some(short), Some([value])) if long != "version" => format!("`-{short}`, `--{long} {value}`"),
-            (None, Some([value])) if arg.get_action().takes_values() => format!("`--{long} {value}`"),
-            _ => format!("`--{long}`"),
+        let value = arg.get_value_names().filter(|_| arg.get_action().takes_values());
+        let shown = match (arg.get_short().filter(|_| long != "help"), value) {
+            (Some(short), Some([value])) => format!("`-{short}`, `--{long} {value}`"),
+            (Some(short), _) => format!("`-{short}`, `--{long}`"),
+            (None, Some([value])) => format!("`--{long} {value}`"),
+            (None, _) => format!("`--{long}`"),
         };
         assert!(guide.contains(&shown), "no {shown} in docs/guide.md");
     }
@@ -243,6 +323,11 @@ fn no_option_means_pywebsockets_defaults() {
     assert_eq!(config.grace, Config::default().grace);
     assert_eq!(config.head_timeout, Config::default().head_timeout);
     assert_eq!(config.max_message_size, Config::default().max_message_size);
+    assert_eq!((config.log.max_size, config.log.backups), (262_144, 5));
+    assert_eq!((config.log.format, config.log.deflate_level), (LogFormat::Text, LogLevel::Warning));
+    assert_eq!((config.tls, config.policy), (None, crate::config::PolicyConfig::default()));
+    assert_eq!((config.cgi_directories, config.thread_monitor), (vec![], None));
+    assert!(!config.hide_handlers);
 }
 
 #[test]
@@ -259,6 +344,74 @@ fn relative_paths_count_from_the_document_root() {
     let config = resolved(root, &["-w", "handlers", "--ready-file", "ready"]).unwrap();
     assert_eq!(config.handlers.scan, root.join("handlers"));
     assert_eq!(config.ready.file, Some(PathBuf::from("ready")));
+}
+
+#[test]
+fn tls_means_a_certificate_and_what_is_asked_of_clients() {
+    let tree = tree();
+    let root = tree.path();
+    let files = ["-t", "-c", "cert.pem", "-k", "key.pem"];
+    let with = |more: &[&str]| resolved(root, &[&files, more].concat()).unwrap().tls.unwrap();
+    let expected = |client_auth| TlsConfig {
+        certificate: root.join("cert.pem"),
+        private_key: root.join("key.pem"),
+        client_auth,
+        self_signed: false,
+    };
+    let ca = root.join("ca.pem");
+    assert_eq!(with(&[]), expected(ClientAuth::None));
+    assert_eq!(with(&["--tls-client-ca", "ca.pem"]), expected(ClientAuth::None));
+    let auth = ["--tls-client-auth", "--tls-client-ca", "ca.pem"];
+    assert_eq!(with(&auth), expected(ClientAuth::Required(ca.clone())));
+    let optional = [&auth[..], &["--tls-client-cert-optional"]].concat();
+    assert_eq!(with(&optional), expected(ClientAuth::Optional(ca)));
+    for typed in [&["--tls-self-signed"][..], &["--tls", "--tls-self-signed"]] {
+        let tls = resolved(root, typed).unwrap().tls.unwrap();
+        assert!(tls.self_signed && tls.certificate.as_os_str().is_empty(), "{tls:?}");
+    }
+    assert_eq!(resolved(root, &["-c", "cert.pem", "-k", "key.pem"]).unwrap().tls, None);
+}
+
+#[test]
+fn tls_options_that_do_not_go_together_are_one_line() {
+    let tree = tree();
+    let files = ["-t", "-c", "cert.pem", "-k", "key.pem"];
+    let table: &[(&[&str], &str)] = &[
+        (&["--tls"], "--private-key FILE"),
+        (&["--tls", "-c", "cert.pem"], "--private-key FILE"),
+        (&["--tls", "-k", "key.pem", "-c", ""], "--certificate FILE"),
+        (&["--tls-client-auth"], "--tls-client-auth needs --tls"),
+        (&["--tls-client-cert-optional"], "needs --tls and"),
+        (&[&files[..], &["--tls-client-cert-optional"]].concat(), "needs --tls-client-auth"),
+        (&[&files[..], &["--tls-client-auth"]].concat(), "--tls-client-ca FILE"),
+        (&[&files[..], &["--tls-self-signed"]].concat(), "leave out"),
+    ];
+    for (typed, says) in table {
+        let error = resolved(tree.path(), typed).unwrap_err().to_string();
+        assert!(error.contains(says) && !error.contains('\n'), "{typed:?}: {error}");
+    }
+}
+
+#[test]
+fn the_credential_becomes_what_clients_send() {
+    let tree = tree();
+    let auth = |typed: &[&str]| resolved(tree.path(), typed).unwrap().policy.basic_auth;
+    assert_eq!(auth(&["--basic-auth-credential", "a:b"]), None);
+    assert_eq!(auth(&["--basic-auth"]).as_deref(), Some("Basic dGVzdDp0ZXN0"));
+    let accent = auth(&["--basic-auth", "--basic-auth-credential", "é:"]);
+    assert_eq!(accent.as_deref(), Some("Basic w6k6"));
+}
+
+#[test]
+fn numbers_below_one_switch_off() {
+    let tree = tree();
+    let typed = ["--log-max", "-1", "--log-count=-1", "--thread-monitor-interval-in-sec", "0", "-q", "-1"];
+    let config = resolved(tree.path(), &typed).unwrap();
+    assert_eq!((config.log.max_size, config.log.backups), (0, 0));
+    assert_eq!((config.thread_monitor, config.listen.backlog), (None, 0));
+    let config = resolved(tree.path(), &["--thread-monitor-interval-in-sec", "3", "-x", "/a,b,"]).unwrap();
+    assert_eq!(config.thread_monitor, Some(Duration::from_secs(3)));
+    assert_eq!(config.cgi_directories, ["/a", "b", ""]);
 }
 
 #[test]

@@ -4,23 +4,59 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::config::LogLevel;
+use crate::config::{LogFormat, LogLevel};
+
+/// A whole number as Python's `int()` reads it: space around it, a sign, underscores between digits.
+pub(super) fn integer(text: &str) -> Result<i64, &'static str> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.split('_').any(|part| part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err("must be a whole number");
+    }
+    text.replace('_', "").parse().map_err(|_| "this number is too large")
+}
 
 /// A TCP port. pywebsocket takes any number and fails when it binds.
 pub(super) fn port(text: &str) -> Result<u16, &'static str> {
-    // pywebsocket: Python's int() allows space around a number.
-    text.trim().parse().map_err(|_| "a port is a number from 0 to 65535; 0 takes a free one")
+    integer(text)
+        .ok()
+        .and_then(|number| u16::try_from(number).ok())
+        .ok_or("a port is a number from 0 to 65535; 0 takes a free one")
 }
 
-/// The length of the accept queue. pywebsocket: Python's `listen` takes a negative one for 0.
+/// A port to compare with. pywebsocket takes any number, and then lets in no request that names a port.
+pub(super) fn port_in_target(text: &str) -> Result<u16, &'static str> {
+    port(text).map_err(|_| "a port is a number from 0 to 65535")
+}
+
+/// The length of the accept queue.
 pub(super) fn backlog(text: &str) -> Result<i32, &'static str> {
-    text.trim().parse::<i32>().map(|count| count.max(0)).map_err(|_| "must be a whole number, such as 128")
+    integer(text)
+        .ok()
+        .and_then(|number| i32::try_from(number).ok())
+        .ok_or("must be a whole number, such as 128")
 }
 
 /// One of pywebsocket's log levels.
 pub(super) fn log_level() -> impl TypedValueParser<Value = LogLevel> {
-    PossibleValuesParser::new(LogLevel::NAMES)
-        .try_map(|name| LogLevel::from_name(&name).ok_or("no such level"))
+    level_of(&LogLevel::NAMES)
+}
+
+/// One of pywebsocket's log levels for the deflate loggers, which have no `fine`.
+pub(super) fn deflate_log_level() -> impl TypedValueParser<Value = LogLevel> {
+    level_of(&LogLevel::NAMES[1..])
+}
+
+fn level_of(names: &'static [&'static str]) -> impl TypedValueParser<Value = LogLevel> {
+    PossibleValuesParser::new(names).try_map(|name| LogLevel::from_name(&name).ok_or("no such level"))
+}
+
+/// `text` or `json`.
+pub(super) fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["text", "json"]).map(|name| match name.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    })
 }
 
 /// Whole milliseconds.

@@ -32,12 +32,13 @@ pub fn config(document_root: &Path) -> Config {
             reload: false,
             reload_delay: Duration::from_millis(5),
         },
-        log: LogConfig { level: LogLevel::Warning, file: None },
+        log: LogConfig { level: LogLevel::Warning, ..LogConfig::default() },
         ready: ReadyConfig::default(),
         // Longer than any test waits: what takes the grace is a failure.
         grace: PATIENCE * 100,
         head_timeout: PATIENCE,
         max_message_size: 1 << 20,
+        ..Config::default()
     }
 }
 
