@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
@@ -129,4 +129,15 @@ pub(crate) fn with_bytes<R>(data: &Bound<'_, PyAny>, use_bytes: impl FnOnce(&[u8
         })?
         .to_vec(data.py())?;
     Ok(use_bytes(&copy))
+}
+
+/// `first, second = value`, with Python's errors for other shapes.
+pub(crate) fn unpack_pair<'py>(
+    value: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let parts = value.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+    let count = parts.len();
+    <[Bound<'_, PyAny>; 2]>::try_from(parts)
+        .map(Into::into)
+        .map_err(|_| PyValueError::new_err(format!("expected 2 values to unpack, got {count}")))
 }

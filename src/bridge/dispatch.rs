@@ -264,11 +264,14 @@ impl Dispatcher {
     }
 }
 
+/// `(alias, resource)`.
+type Alias = (String, String);
+
 /// The aliases of a map file as `(alias, resource)`, and a complaint for each line that says nothing.
 ///
 /// Raises `OSError` when the file cannot be read.
 #[pyfunction]
-pub fn read_map_file(path: PathBuf) -> PyResult<(Vec<(String, String)>, Vec<String>)> {
+pub fn read_map_file(path: PathBuf) -> PyResult<(Vec<Alias>, Vec<String>)> {
     let file = map_file::parse(&path, &std::fs::read(&path)?);
     let aliases = file.aliases.into_iter().map(|alias| (alias.alias, alias.resource)).collect();
     let problems = file.problems.into_iter().map(|problem| match problem {

@@ -9,10 +9,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use super::connection::with_bytes;
+use super::connection::{unpack_pair, with_bytes};
 use super::exceptions::{EXTENSION_PARSING, HANDSHAKE_FAILED, VERSION};
 use super::extensions::{PERMESSAGE_DEFLATE, format_extensions, get_extension_processor, parse_extensions};
-use super::frames::StreamOptions;
+use super::frames::{StreamOptions, encode_text};
 use super::python_logging::{Level, Logger, repr};
 use super::stream::Stream;
 use crate::websocket::handshake::{accept_key, is_valid_key};
@@ -153,9 +153,8 @@ pub fn compute_accept(key: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
 
 /// The `Sec-WebSocket-Accept` value for a key in `str`.
 #[pyfunction]
-#[must_use]
-pub fn compute_accept_from_unicode<'py>(py: Python<'py>, unicode_key: &str) -> Bound<'py, PyBytes> {
-    PyBytes::new(py, accept_key(unicode_key.as_bytes()).as_bytes())
+pub fn compute_accept_from_unicode(unicode_key: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
+    compute_accept(encode_text(&unicode_key)?)
 }
 
 /// A header line with its line end.
@@ -498,7 +497,7 @@ impl Handshaker {
         if !is_valid_key(&key) {
             return Err(failed(py, format!("Illegal value for header Sec-WebSocket-Key: {found}")));
         }
-        let accept = compute_accept_from_unicode(py, &key);
+        let accept = PyBytes::new(py, accept_key(key.as_bytes()).as_bytes());
         LOG.log(py, Level::Debug, || format!("Sec-WebSocket-Key: {found}, accept: {}", repr(&accept)));
         request.setattr("_accept", accept)
     }
@@ -531,7 +530,7 @@ impl Handshaker {
             add("Strict-Transport-Security", sts)?;
         }
         for pair in request.getattr("extra_headers")?.try_iter()? {
-            let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract()?;
+            let (name, value) = unpack_pair(&pair?)?;
             response.push_str(&format_header(name, value)?);
         }
         response.push_str("\r\n");

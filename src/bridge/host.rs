@@ -116,22 +116,31 @@ impl Task {
         let connection = Bound::new(py, connection)?;
         let request = Request::create(py, &self.head, connection, self.is_https)?.into_any();
         let dispatcher = Bound::new(py, Dispatcher::pinned(self.snapshot))?.into_any();
-        let outcome = do_handshake(request.clone(), dispatcher.clone()).and_then(|()| {
-            request.setattr("_dispatcher", &dispatcher)?;
-            dispatcher.call_method1("transfer_data", (&request,)).map(drop)
-        });
-        let Err(error) = outcome else {
+        if let Err(error) = do_handshake(request.clone(), dispatcher.clone()) {
+            let Some(page) = refusal(py, error, &self.head)? else {
+                return Ok(());
+            };
+            if let Err(error) = detached(py, || self.socket.write(&page, &[])) {
+                // A peer that is gone does not get its error page.
+                LOG.log(py, Level::Debug, || {
+                    format!("Error page not sent to {:?}: {error}", self.socket.peer)
+                });
+            }
             return Ok(());
-        };
-        let Some(page) = refusal(py, error, &self.head)? else {
-            return Ok(());
-        };
-        if let Err(error) = detached(py, || self.socket.write(&page, &[])) {
-            // A peer that is gone does not get its error page.
-            LOG.log(py, Level::Debug, || format!("Error page not sent to {:?}: {error}", self.socket.peer));
         }
-        Ok(())
+        request.setattr("_dispatcher", &dispatcher)?;
+        match dispatcher.call_method1("transfer_data", (&request,)) {
+            Err(error) if ABORTED_BY_USER.matches(py, &error) => {
+                log_abort(py, &error);
+                Ok(())
+            }
+            outcome => outcome.map(drop),
+        }
     }
+}
+
+fn log_abort(py: Python<'_>, error: &PyErr) {
+    LOG.log(py, Level::Info, || format!("Aborted: {}", error.value(py)));
 }
 
 /// Says that a handler failed: to the one who asked to be told, else in the log.
@@ -148,12 +157,12 @@ fn report(py: Python<'_>, error: &PyErr, peer: SocketAddr, on_error: Option<&Py<
     }
 }
 
-/// What the peer gets for a connection that ended in `error`: an error page, or nothing when the handler
+/// What the peer gets for an opening handshake that ended in `error`: an error page, or nothing when the handler
 /// aborted. Errors that have no answer come back.
 fn refusal(py: Python<'_>, error: PyErr, head: &RequestHead) -> PyResult<Option<Vec<u8>>> {
     let value = error.value(py);
     if ABORTED_BY_USER.matches(py, &error) {
-        LOG.log(py, Level::Info, || format!("Aborted: {value}"));
+        log_abort(py, &error);
         return Ok(None);
     }
     if VERSION.matches(py, &error) {

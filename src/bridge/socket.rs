@@ -17,6 +17,9 @@ const READ_AHEAD: usize = 4096;
 /// How much memory a payload gets before its bytes arrive. A peer that announces 2^62 bytes costs no more.
 const PAYLOAD_RESERVE: u64 = 1 << 20;
 
+/// Where a frame header's 8-byte length ends (RFC 6455 section 5.2).
+const LONG_LENGTH_END: usize = 10;
+
 /// The most that one raw read returns, however much is asked for.
 const RAW_READ: usize = 1 << 20;
 
@@ -81,6 +84,9 @@ impl Socket {
     /// One raw read of at most `max` bytes; empty at the end of the stream.
     pub fn read_some(&self, max: usize) -> io::Result<Vec<u8>> {
         let stream = self.open()?;
+        if max == 0 {
+            return Ok(Vec::new());
+        }
         let max = max.min(RAW_READ);
         let mut unread = self.unread.lock();
         if !unread.is_empty() {
@@ -99,15 +105,21 @@ impl Socket {
         read_payload(&stream, &mut self.unread.lock(), length)
     }
 
-    /// One frame. `masked` says whether it must be (RFC 6455 section 5.1: a client's must).
+    /// One frame. `masked` says whether it must be (RFC 6455 section 5.1: a client's must). Of a frame that is
+    /// refused, as much of the header is taken as it took to see that, as in the reference.
     pub fn read_frame(&self, masked: bool, limit: u64) -> Result<RawFrame, FrameReadError> {
         let stream = self.open().map_err(|source| FrameReadError::Io { wanted: 1, source })?;
         let mut unread = self.unread.lock();
         let header = loop {
             if unread.len() >= 2 && (unread[1] & 0x80 != 0) != masked {
+                unread.advance(2);
                 return Err(FrameReadError::WrongMasking);
             }
-            match parse_header(&unread).map_err(FrameReadError::Length)? {
+            let step = parse_header(&unread).map_err(|error| {
+                unread.advance(LONG_LENGTH_END);
+                FrameReadError::Length(error)
+            })?;
+            match step {
                 HeaderStep::Done { header, length } => {
                     unread.advance(length);
                     break header;

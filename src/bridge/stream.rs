@@ -17,7 +17,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
-use super::connection::{Connection, with_bytes};
+use super::connection::{Connection, unpack_pair, with_bytes};
 use super::detach::detached;
 use super::exceptions::{
     BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8, UNSUPPORTED_FRAME, os_error,
@@ -173,11 +173,10 @@ impl Stream {
         let mut receiving = self.receiving.lock();
         let FrameHeader { opcode, fin, .. } = frame.header;
         let complete = receiving.assembler.push(opcode, fin, frame.payload, max_message_size());
-        if let Ok(Some(message)) = &complete {
-            // A ping between fragments is not the message that `get_last_received_opcode` is asked about.
-            if receiving.assembler.open_opcode().is_none() {
-                receiving.last_opcode = Some(message.opcode);
-            }
+        // A control frame between fragments is not the message that `get_last_received_opcode` is asked about.
+        let between = opcode::is_control(opcode) && receiving.assembler.open_opcode().is_some();
+        if complete.is_ok() && opcode != opcode::CONTINUATION && !between {
+            receiving.last_opcode = Some(opcode);
         }
         drop(receiving);
         complete.map_err(|error| match error {
@@ -279,11 +278,7 @@ impl Stream {
             return Ok((NORMAL_CLOSURE.into_bound_py_any(py)?, empty));
         };
         let reply = dispatcher.call_method1(intern!(py, "passive_closing_handshake"), (request,))?;
-        let parts = reply.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-        let Ok([code, reason]) = <[Bound<'_, PyAny>; 2]>::try_from(parts) else {
-            let text = "web_socket_passive_closing_handshake must return a code and a reason";
-            return Err(PyValueError::new_err(text));
-        };
+        let (code, reason) = unpack_pair(&reply)?;
         if code.is_none() && !reason.is_none() && reason.len()? > 0 {
             LOG.log(py, Level::Warning, || "Handler specified reason despite code being None".to_owned());
             return Ok((code, empty));
@@ -592,7 +587,7 @@ impl Stream {
         self.write_bytes(&frame)
     }
 
-    /// The opcode of the message that `receive_message` returned last, `None` before the first.
+    /// The opcode of the message that the last frame belongs to, `None` before the first.
     fn get_last_received_opcode(&self) -> Option<u8> {
         self.receiving.lock().last_opcode
     }

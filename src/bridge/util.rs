@@ -1,7 +1,7 @@
 //! The native part of `pywebsocket3.util`: maskers, DEFLATE, small byte helpers.
 
 use parking_lot::Mutex;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -16,6 +16,14 @@ static INFLATER_LOG: Logger = Logger::new("pywebsocket3.util._Inflater");
 
 /// The largest window (RFC 7692 section 7.1.2.1), used where none was negotiated.
 pub(crate) const MAX_WINDOW_BITS: u8 = 15;
+
+/// Window bits that zlib takes for raw DEFLATE; others are the `ValueError` of Python's zlib.
+fn valid_window_bits(bits: i64) -> PyResult<u8> {
+    u8::try_from(bits)
+        .ok()
+        .filter(|bits| (8..=MAX_WINDOW_BITS).contains(bits))
+        .ok_or_else(|| PyValueError::new_err("Invalid initialization option"))
+}
 
 /// A byte of value `b`, 0 to 255.
 #[pyfunction]
@@ -97,8 +105,8 @@ impl PyDeflater {
 impl PyDeflater {
     /// `window_bits` from 8 to 15; 8 works as 9, whose output fits a window of 8 bits, too.
     #[new]
-    fn new(window_bits: u8) -> Self {
-        Self(Mutex::new(Deflater::new(window_bits)))
+    fn new(window_bits: i64) -> PyResult<Self> {
+        Ok(Self(Mutex::new(Deflater::new(valid_window_bits(window_bits.max(9))?))))
     }
 
     /// What can be given out of all input so far.
@@ -123,9 +131,10 @@ pub struct PyInflater(Mutex<Inflater>);
 
 #[pymethods]
 impl PyInflater {
+    /// `window_bits` from 8 to 15.
     #[new]
-    fn new(window_bits: u8) -> Self {
-        Self(Mutex::new(Inflater::new(window_bits)))
+    fn new(window_bits: i64) -> PyResult<Self> {
+        Ok(Self(Mutex::new(Inflater::new(valid_window_bits(window_bits)?))))
     }
 
     /// Up to `size` bytes, all there are for -1. Raises `zlib.error` for corrupt data.
