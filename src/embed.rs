@@ -141,7 +141,9 @@ impl Server {
         let (watcher, runtime) = detached(py, start).map_err(|error| start_error(&error))?;
         let host = PythonHost::new(Arc::clone(&self.registry))
             .reporting_to(self.on_error.as_ref().map(|function| function.clone_ref(py)));
-        let run = server::run(listeners, Arc::clone(&self.config), Arc::new(host), stop.clone());
+        let config = Arc::clone(&self.config);
+        let policy = Arc::new(config.policy.clone());
+        let run = server::run(listeners, config, Arc::new(host), policy, stop.clone());
         let mut task = runtime.spawn(run);
         let mut interrupted = Ok(());
         let outcome = loop {

@@ -126,7 +126,7 @@ pub fn python_repr(text: &str) -> String {
 }
 
 /// Status line, `Server` and `Date`. pywebsocket: errors are HTTP/1.0 whatever the client speaks.
-fn response_start(status: u16, reason: &str) -> String {
+pub(super) fn response_start(status: u16, reason: &str) -> String {
     let date = httpdate::fmt_http_date(SystemTime::now());
     format!("HTTP/1.0 {status} {reason}\r\nServer: {SERVER}\r\nDate: {date}\r\n")
 }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 beside the WebSocket: request heads, error pages, files.
+//! HTTP/1.1 beside the WebSocket: request heads, what is demanded of them, error pages, files.
 //!
 //! Must not import `bridge` or `server`.
 
@@ -7,5 +7,6 @@ mod fields;
 pub mod files;
 pub mod head;
 pub mod listing;
+pub mod policy;
 pub mod response;
 pub mod target;

@@ -2,22 +2,29 @@
 //!
 //! Pure: must not import tokio or pyo3.
 
-/// The resource that a request target names, as pywebsocket's `parse_uri` finds it: path, query and fragment
-/// of an absolute `ws:` or `wss:` URI, any other target as it is. `None`: the URI has no host or a port that
-/// is no number; such a request is for a file, with the whole target as its path.
+/// What a request target names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Host (in lower case) and port of an absolute `ws:` or `wss:` URI; `None` for any other target.
+    pub site: Option<(String, u16)>,
+    /// Path, query and fragment of such a URI; any other target as it is.
+    pub resource: String,
+}
+
+/// Takes `target` apart as pywebsocket's `parse_uri` does. `None`: the URI has no host or a port that is no
+/// number; such a request is for a file, with the whole target as its path.
 #[must_use]
-pub fn resource(target: &str) -> Option<String> {
-    let Some((scheme, rest)) = target.split_once(':') else {
-        return Some(target.to_owned());
+pub fn parse(target: &str) -> Option<Target> {
+    let as_it_is = || Some(Target { site: None, resource: target.to_owned() });
+    let Some((scheme, rest)) = target.split_once(':') else { return as_it_is() };
+    let default_port = match scheme.to_ascii_lowercase().as_str() {
+        "ws" => 80,
+        "wss" => 443,
+        _ => return as_it_is(),
     };
-    if !scheme.eq_ignore_ascii_case("ws") && !scheme.eq_ignore_ascii_case("wss") {
-        return Some(target.to_owned());
-    }
     let rest = rest.strip_prefix("//")?;
     let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if !has_host_and_valid_port(authority) {
-        return None;
-    }
+    let (host, port) = host_and_port(authority)?;
     let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut resource = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
@@ -27,28 +34,33 @@ pub fn resource(target: &str) -> Option<String> {
             resource.push_str(part);
         }
     }
-    Some(resource)
+    Some(Target { site: Some((host, port.unwrap_or(default_port))), resource })
 }
 
-/// Whether `authority` (`user@host:port`) has a host, and a port that is a number or none.
-fn has_host_and_valid_port(authority: &str) -> bool {
-    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
-    let (host, port) = match host_and_port.split_once('[') {
+/// The host and the port of `authority` (`user@host:port`); `None` without a host, or with a port that is not
+/// a number.
+fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+    let site = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
+    let (host, port) = match site.split_once('[') {
         Some((_, rest)) => {
-            let Some((host, rest)) = rest.split_once(']') else { return false };
+            let (host, rest) = rest.split_once(']')?;
             (host, rest.split_once(':').map_or("", |(_, port)| port))
         }
-        None if host_and_port.contains(']') => return false,
-        None => host_and_port.split_once(':').unwrap_or((host_and_port, "")),
+        None if site.contains(']') => return None,
+        None => site.split_once(':').unwrap_or((site, "")),
     };
-    let port_is_valid =
-        port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
-    !host.is_empty() && port_is_valid
+    if host.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let port = if port.is_empty() { None } else { Some(port.parse().ok()?) };
+    // urllib.parse: the zone of an IPv6 address keeps its case.
+    let (name, zone) = host.split_at(host.find('%').unwrap_or(host.len()));
+    Some((name.to_lowercase() + zone, port))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::resource;
+    use super::parse;
 
     #[test]
     fn targets() {
@@ -74,7 +86,22 @@ mod tests {
             ("ws://localhost:-1/a", None),
             ("ws://localhost:65536/a", None),
         ] {
-            assert_eq!(resource(target).as_deref(), expected, "{target}");
+            assert_eq!(parse(target).map(|found| found.resource).as_deref(), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn sites() {
+        for (target, expected) in [
+            ("/echo", None),
+            ("http://h:1/", None),
+            ("ws://LocalHost/", Some(("localhost", 80))),
+            ("wss://localhost:/", Some(("localhost", 443))),
+            ("ws://user:x@h:9998/a", Some(("h", 9998))),
+            ("ws://[FE80::1%Eth0]:0/", Some(("fe80::1%Eth0", 0))),
+        ] {
+            let site = parse(target).expect("valid").site;
+            assert_eq!(site.as_ref().map(|(host, port)| (host.as_str(), *port)), expected, "{target}");
         }
     }
 }

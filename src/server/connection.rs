@@ -14,13 +14,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::disable_delay;
+use crate::config::PolicyConfig;
 use crate::handlers::{HandlerConnection, HandlerHost, ReadyHandler};
-use crate::http::error_page::{error_page, error_response, reason_phrase};
+use crate::http::error_page::{error_page, error_response, python_repr, reason_phrase};
 use crate::http::files::{Answer, Files};
 use crate::http::head::{HeadError, HeadParser, RequestHead};
+use crate::http::policy::{PolicyError, PolicySource, unauthorized};
 use crate::http::response::{Delivery, write_response};
-use crate::http::target;
-use crate::logging::LOG_REQUEST;
+use crate::logging::{LOG_REQUEST, LOG_SERVER};
 
 /// How much room there is for one read, in bytes: more than most request heads.
 const READ_SIZE: usize = 4096;
@@ -41,6 +42,8 @@ pub(super) struct Context {
     pub(super) head_timeout: Duration,
     /// The handlers.
     pub(super) host: Arc<dyn HandlerHost>,
+    /// What is demanded of each request.
+    pub(super) policy: Arc<dyn PolicySource>,
     /// Cancelled when the server stops.
     pub(super) stop: CancellationToken,
 }
@@ -74,35 +77,59 @@ enum Next {
 impl Connection {
     async fn run(mut self) -> io::Result<()> {
         loop {
-            match self.next().await? {
-                Next::Request(mut head) => {
-                    let resource = target::resource(&head.target);
-                    if let Some(resource) = resource {
-                        let resolved = self.context.host.resolve(&resource);
-                        head.target = resource;
-                        match resolved {
-                            Ok(Some(ready)) => return self.hand_over(ready, head),
-                            Ok(None) => tracing::info!(
-                                target: LOG_REQUEST,
-                                "No handler for resource: {:?}", head.target
-                            ),
-                            Err(error) => {
-                                tracing::info!(target: LOG_REQUEST, "Dispatch failed for error: {error}");
-                                let page = self.refusal(&head, 400, None);
-                                return self.end_with(&page).await;
-                            }
-                        }
-                    } else {
-                        tracing::info!(target: LOG_REQUEST, "Invalid URI: {:?}", head.target);
-                    }
-                    if !self.answer_with_file(&head).await? {
-                        return self.linger().await;
-                    }
-                }
+            let mut head = match self.next().await? {
+                Next::Request(head) => head,
                 Next::End(response) if response.is_empty() => return Ok(()),
                 Next::End(response) => return self.end_with(&response).await,
+            };
+            let policy = match self.policy().await {
+                Ok(policy) => policy,
+                Err(error) => {
+                    tracing::error!(
+                        target: LOG_SERVER,
+                        "Exception in processing request from {}: {error}", self.peer
+                    );
+                    return Ok(());
+                }
+            };
+            if !policy.authorizes(head.header("Authorization")) {
+                log_request(&head.request_line(), 401);
+                tracing::info!(target: LOG_REQUEST, "Request basic authentication");
+                return self.end_with(&unauthorized(&head.protocol)).await;
+            }
+            let reason = match policy.resource(&head.target) {
+                Err(reason) => reason,
+                Ok(resource) => {
+                    let resolved = self.context.host.resolve(&resource);
+                    head.target = resource;
+                    match resolved {
+                        Ok(Some(ready)) => return self.hand_over(ready, head),
+                        Ok(None) => format!("No handler for resource: {}", python_repr(&head.target)),
+                        Err(error) => {
+                            tracing::info!(target: LOG_REQUEST, "Dispatch failed for error: {error}");
+                            let page = self.refusal(&head, 400, None);
+                            return self.end_with(&page).await;
+                        }
+                    }
+                }
+            };
+            tracing::info!(target: LOG_REQUEST, "{reason}");
+            // pywebsocket's words for files and CGI scripts.
+            tracing::info!(target: LOG_REQUEST, "Fallback to CGIHTTPRequestHandler");
+            if !self.answer_with_file(&head).await? {
+                return self.linger().await;
             }
         }
+    }
+
+    /// What is demanded of the request that just came.
+    async fn policy(&self) -> Result<PolicyConfig, PolicyError> {
+        if !self.context.policy.may_wait() {
+            return self.context.policy.policy();
+        }
+        let source = Arc::clone(&self.context.policy);
+        let asked = tokio::task::spawn_blocking(move || source.policy()).await;
+        asked.unwrap_or_else(|error| Err(PolicyError(error.to_string())))
     }
 
     /// Waits for a request, for the time limit, or for the server's stop.

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::handlers::HandlerHost;
 use crate::http::files::Files;
+use crate::http::policy::PolicySource;
 use crate::logging::LOG_SERVER;
 use crate::shutdown;
 use connection::Context;
@@ -42,7 +43,8 @@ pub fn serve(
         // First the signals: who reads the ready line may send one at once.
         let stop = shutdown::token_of_signals().map_err(StartError::Runtime)?;
         ready::announce(&config.ready, config.listen.host.as_deref(), listeners.port())?;
-        run(listeners, config, host, stop).await
+        let policy = Arc::new(config.policy.clone());
+        run(listeners, config, host, policy, stop).await
     });
     // A file system call that hangs must not hold up the end.
     runtime.shutdown_background();
@@ -55,13 +57,14 @@ pub fn runtime() -> Result<Runtime, StartError> {
     builder.thread_name("wshost-io").enable_all().build().map_err(StartError::Runtime)
 }
 
-/// Serves until `stop` is cancelled; then takes no new connections, closes the idle ones and gives responses
-/// that are being written [`Config::grace`]. Must run in a tokio runtime with I/O and time. Connections that
-/// handlers have taken over are not waited for.
+/// Serves, asking `policy` about each request, until `stop` is cancelled; then takes no new connections, closes
+/// the idle ones and gives responses that are being written [`Config::grace`]. Must run in a tokio runtime with
+/// I/O and time. Connections that handlers have taken over are not waited for.
 pub async fn run(
     listeners: Listeners,
     config: Arc<Config>,
     host: Arc<dyn HandlerHost>,
+    policy: Arc<dyn PolicySource>,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let grace = config.grace;
@@ -73,6 +76,7 @@ pub async fn run(
         local: (config.listen.host.clone().unwrap_or_default(), listeners.port()),
         head_timeout: config.head_timeout,
         host,
+        policy,
         stop: stop.clone(),
     });
     // Cancelled when the grace is over, and when this future is dropped.

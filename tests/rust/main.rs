@@ -5,4 +5,5 @@ mod handover;
 mod heads;
 mod layers;
 mod lifecycle;
+mod policy;
 mod support;

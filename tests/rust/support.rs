@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use wshost::config::{Config, HandlersConfig, ListenConfig, LogConfig, LogLevel, ReadyConfig};
+use wshost::config::{Config, HandlersConfig, ListenConfig, LogConfig, LogLevel, PolicyConfig, ReadyConfig};
 use wshost::error::StartError;
 use wshost::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
+use wshost::http::policy::PolicySource;
 use wshost::server::{self, Listeners};
 
 /// How long a client waits before a test counts as failed.
@@ -85,6 +86,11 @@ impl Server {
 
     /// Starts a server whose configuration `change` may change.
     pub fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_with_policy(change, PolicyConfig::default())
+    }
+
+    /// The same, with something to ask about each request.
+    pub fn start_with_policy(change: impl FnOnce(&mut Config), policy: impl PolicySource) -> Self {
         let root = tempfile::tempdir().expect("a directory");
         let mut config = config(root.path());
         change(&mut config);
@@ -97,7 +103,8 @@ impl Server {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
             let host = Arc::new(StubHost(sender));
-            let result = runtime.block_on(server::run(listeners, Arc::new(config), host, token));
+            let result =
+                runtime.block_on(server::run(listeners, Arc::new(config), host, Arc::new(policy), token));
             runtime.shutdown_background();
             result
         });
