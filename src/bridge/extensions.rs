@@ -246,7 +246,6 @@ impl PerMessageDeflateExtensionProcessor {
         };
         let framer =
             Bound::new(py, DeflateFramer::new(offered.server_bits, offered.server_no_context_takeover))?;
-        framer.get().state.lock().compress_outgoing = true;
         slf.setattr("_framer", framer)?;
         let deflater = PyMessageDeflater::new(offered.server_bits, offered.server_no_context_takeover);
         slf.setattr("_rfc1979_deflater", Bound::new(py, deflater)?)?;
@@ -363,51 +362,60 @@ impl Offer {
     }
 }
 
-/// What a framer knows of both directions of a connection.
-struct FramerState {
+/// What a framer knows of the messages it sends.
+struct Outgoing {
     deflater: MessageDeflater,
-    inflater: MessageInflater,
     bfinal: bool,
-    compress_outgoing: bool,
+    enabled: bool,
     /// A compressed message was begun and has fragments to come.
-    compress_ongoing: bool,
-    /// The next outgoing frame gets RSV1.
+    ongoing: bool,
+    /// The next frame gets RSV1.
     mark_next_frame: bool,
-    /// The message that is being received had RSV1 on its first frame.
-    decompress_next: bool,
 }
 
-/// (De)compresses the messages of a connection and sets RSV1 on their first frames (RFC 7692 section 6).
+impl Outgoing {
+    fn compress(&mut self, data: &[u8], end: bool) -> Vec<u8> {
+        let compressed = self.deflater.filter(data, end, self.bfinal);
+        if !self.ongoing {
+            self.mark_next_frame = true;
+        }
+        self.ongoing = !end;
+        compressed
+    }
+}
+
+/// What a framer knows of the messages it receives.
+struct Incoming {
+    inflater: MessageInflater,
+    /// The message that is being received had RSV1 on its first frame.
+    inflate_next: bool,
+}
+
+/// (De)compresses the messages of a connection and sets RSV1 on their first frames (RFC 7692 section 6). The
+/// directions share no lock: a thread that sends does not wait for one that receives.
 #[pyclass(name = "_PerMessageDeflateFramer", frozen, module = "pywebsocket3.extensions")]
 pub struct DeflateFramer {
-    state: Mutex<FramerState>,
+    outgoing: Mutex<Outgoing>,
+    incoming: Mutex<Incoming>,
 }
 
 impl DeflateFramer {
     fn new(server_bits: Option<u8>, server_no_context_takeover: bool) -> Self {
         let bits = server_bits.unwrap_or(MAX_WINDOW_BITS);
         Self {
-            state: Mutex::new(FramerState {
+            outgoing: Mutex::new(Outgoing {
                 deflater: MessageDeflater::new(bits, server_no_context_takeover),
+                bfinal: false,
+                enabled: true,
+                ongoing: false,
+                mark_next_frame: false,
+            }),
+            incoming: Mutex::new(Incoming {
                 // Any window the client uses fits into the largest one.
                 inflater: MessageInflater::new(MAX_WINDOW_BITS),
-                bfinal: false,
-                compress_outgoing: false,
-                compress_ongoing: false,
-                mark_next_frame: false,
-                decompress_next: false,
+                inflate_next: false,
             }),
         }
-    }
-
-    fn compress(&self, data: &[u8], end: bool) -> Vec<u8> {
-        let state = &mut *self.state.lock();
-        let compressed = state.deflater.filter(data, end, state.bfinal);
-        if !state.compress_ongoing {
-            state.mark_next_frame = true;
-        }
-        state.compress_ongoing = !end;
-        compressed
     }
 }
 
@@ -420,13 +428,15 @@ fn maybe_detached<T: Send>(py: Python<'_>, data: &[u8], work: impl FnOnce(&[u8])
 impl DeflateFramer {
     /// See `PerMessageDeflateExtensionProcessor.set_bfinal`.
     fn set_bfinal(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
-        self.state.lock().bfinal = value.is_truthy()?;
+        let value = value.is_truthy()?;
+        self.outgoing.lock().bfinal = value;
         Ok(())
     }
 
     /// See `PerMessageDeflateExtensionProcessor.enable_outgoing_compression`.
     fn set_compress_outgoing_enabled(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
-        self.state.lock().compress_outgoing = value.is_truthy()?;
+        let value = value.is_truthy()?;
+        self.outgoing.lock().enabled = value;
         Ok(())
     }
 
@@ -462,11 +472,12 @@ impl OutgoingMessageFilter {
         let py = message.py();
         let payload = if binary { message } else { encode_text(&message)? };
         let framer = self.0.get();
-        if !framer.state.lock().compress_outgoing {
+        if !framer.outgoing.lock().enabled {
             return Ok(payload);
         }
-        let compressed =
-            with_bytes(&payload, |data| maybe_detached(py, data, |data| framer.compress(data, end)))?;
+        let compressed = with_bytes(&payload, |data| {
+            maybe_detached(py, data, |data| framer.outgoing.lock().compress(data, end))
+        })?;
         FRAMER_LOG.log(py, Level::Debug, || {
             format!(
                 "Outgoing message: {} bytes compressed to {}",
@@ -488,11 +499,11 @@ impl IncomingMessageFilter {
     fn filter<'py>(&self, message: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = message.py();
         let framer = self.0.get();
-        if !std::mem::take(&mut framer.state.lock().decompress_next) {
+        if !std::mem::take(&mut framer.incoming.lock().inflate_next) {
             return Ok(message);
         }
         let inflated = with_bytes(&message, |data| {
-            maybe_detached(py, data, |data| framer.state.lock().inflater.inflate(data, max_message_size()))
+            maybe_detached(py, data, |data| framer.incoming.lock().inflater.inflate(data, max_message_size()))
         })?;
         let inflated = inflated.map_err(|error| inflate_error(py, &error))?;
         FRAMER_LOG.log(py, Level::Debug, || {
@@ -503,7 +514,7 @@ impl IncomingMessageFilter {
 
     /// The next message is compressed.
     fn decompress_next_message(&self) {
-        self.0.get().state.lock().decompress_next = true;
+        self.0.get().incoming.lock().inflate_next = true;
     }
 }
 
@@ -519,7 +530,7 @@ impl OutgoingFrameFilter {
         if opcode::is_control(frame.getattr("opcode")?.extract()?) {
             return Ok(());
         }
-        if std::mem::take(&mut self.0.get().state.lock().mark_next_frame) {
+        if std::mem::take(&mut self.0.get().outgoing.lock().mark_next_frame) {
             frame.setattr("rsv1", 1)?;
         }
         Ok(())
@@ -536,7 +547,7 @@ impl IncomingFrameFilter {
     fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
         let marked = frame.getattr("rsv1")?.eq(1)?;
         if marked && !opcode::is_control(frame.getattr("opcode")?.extract()?) {
-            self.0.get().state.lock().decompress_next = true;
+            self.0.get().incoming.lock().inflate_next = true;
             frame.setattr("rsv1", 0)?;
         }
         Ok(())
