@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -17,10 +18,11 @@ use crate::bridge::dispatch::Dispatcher;
 use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
-use crate::config::{Config, ListenConfig};
+use crate::config::{Config, ListenConfig, PolicyConfig};
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
+use crate::http::policy::{PolicyError, PolicySource};
 use crate::server::{self, Listeners};
 
 /// How often a serving thread looks whether Python has a signal for it, such as Ctrl-C.
@@ -32,6 +34,7 @@ pub struct Server {
     config: Arc<Config>,
     registry: Arc<Registry<PythonLoader>>,
     on_error: Option<Py<PyAny>>,
+    policy: Arc<OptionsPolicy>,
     /// `None` once closed.
     listeners: Mutex<Option<Listeners>>,
     /// The stop of the `serve` call that is under way.
@@ -44,16 +47,21 @@ pub struct Server {
 impl Server {
     /// Binds `(host, port)` on every address that it names (`''`: all of the machine), port 0 for a free one.
     ///
+    /// `options` is an object that is asked about each request: `use_basic_auth`, `basic_auth_credential`,
+    /// `validation_host`, `validation_port`; an attribute that it lacks has its default.
+    ///
     /// Raises `OSError` when no address can be had. `on_error(exception, client_address)` is called on the
     /// connection's thread with what a handler raised.
     #[new]
-    #[pyo3(signature = (dispatcher, host, port, backlog, *, reload=false, on_error=None))]
+    #[pyo3(signature = (dispatcher, host, port, backlog, options, *, reload=false, on_error=None))]
+    #[allow(clippy::too_many_arguments, reason = "named by the caller")]
     fn new(
         py: Python<'_>,
         dispatcher: &Dispatcher,
         host: String,
         port: u16,
         backlog: i32,
+        options: Py<PyAny>,
         reload: bool,
         on_error: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
@@ -71,10 +79,17 @@ impl Server {
             config: Arc::new(config),
             registry,
             on_error,
+            policy: Arc::new(OptionsPolicy { options }),
             listeners: Mutex::new(Some(listeners)),
             serving: Mutex::new(None),
             served: Condvar::new(),
         })
+    }
+
+    /// The options and the error function usually lead back to the server; the garbage collector has to see that.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.on_error)?;
+        visit.call(&self.policy.options)
     }
 
     /// The descriptors of the listening sockets; they stay the server's.
@@ -90,12 +105,14 @@ impl Server {
     ///
     /// Raises what a signal handler of Python raises, such as `KeyboardInterrupt`, once serving has stopped.
     fn serve(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(listeners) = self.open_listeners().map_err(|error| start_error(&error))? else {
-            return Ok(());
-        };
         let stop = CancellationToken::new();
+        // Before the sockets are looked at, so that a `close` from now on ends this call.
         *self.serving.lock() = Some(stop.clone());
-        let result = self.serve_until(py, listeners, &stop);
+        let result = match self.open_listeners() {
+            Ok(Some(listeners)) => self.serve_until(py, listeners, &stop),
+            Ok(None) => Ok(()),
+            Err(error) => Err(start_error(&error)),
+        };
         *self.serving.lock() = None;
         self.served.notify_all();
         result
@@ -142,7 +159,7 @@ impl Server {
         let host = PythonHost::new(Arc::clone(&self.registry))
             .reporting_to(self.on_error.as_ref().map(|function| function.clone_ref(py)));
         let config = Arc::clone(&self.config);
-        let policy = Arc::new(config.policy.clone());
+        let policy = Arc::clone(&self.policy);
         let run = server::run(listeners, config, Arc::new(host), policy, stop.clone());
         let mut task = runtime.spawn(run);
         let mut interrupted = Ok(());
@@ -169,5 +186,30 @@ impl Server {
             // The panic was reported by the panic hook.
             Err(error) => Err(pyo3::exceptions::PyRuntimeError::new_err(error.to_string())),
         }
+    }
+}
+
+/// Reads the policy of each request from a Python object.
+struct OptionsPolicy {
+    options: Py<PyAny>,
+}
+
+impl PolicySource for OptionsPolicy {
+    fn policy(&self) -> Result<PolicyConfig, PolicyError> {
+        Python::attach(|py| {
+            let get = |name: &str| self.options.bind(py).getattr_opt(name);
+            let read = || -> PyResult<PolicyConfig> {
+                let wanted = get("use_basic_auth")?.map_or(Ok(false), |value| value.is_truthy())?;
+                let credential = if wanted { get("basic_auth_credential")? } else { None };
+                Ok(PolicyConfig {
+                    validation_host: get("validation_host")?.and_then(|host| host.extract().ok()),
+                    validation_port: get("validation_port")?.and_then(|port| port.extract().ok()),
+                    // Authentication without a credential lets nobody in: no client can send this.
+                    basic_auth: wanted
+                        .then(|| credential.map_or_else(|| "\n".to_owned(), |value| value.to_string())),
+                })
+            };
+            read().map_err(|error| PolicyError(error.to_string()))
+        })
     }
 }

@@ -72,6 +72,7 @@ class WebSocketServer:
                 self.server_name,
                 self.server_port,
                 self.request_queue_size,
+                options,
                 reload=bool(getattr(options, 'reload', False)),
                 on_error=self._report,
             )

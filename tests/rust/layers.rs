@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: [(&str, &[&str]); 12] = [
     ("main", &[]),
     ("lib", &["bridge", "embed", "program"]),
-    ("embed", &["bridge", "handlers", "server"]),
+    ("embed", &["bridge", "handlers", "http", "server"]),
     ("program", &["bridge", "cli", "handlers", "logging", "server"]),
     ("cli", &[]),
     ("config", &[]),
