@@ -56,12 +56,13 @@ mod _native {
     use crate::bridge::connection::Connection;
     #[pymodule_export]
     use crate::bridge::dispatch::{
-        Dispatcher, HandlerSuite, default_passive_closing_handshake, read_map_file,
+        Dispatcher, HandlerSuite, default_passive_closing_handshake, is_handler_name, read_map_file,
+        resource_of,
     };
     #[pymodule_export]
     use crate::bridge::extensions::{
         DeflateFramer, ExtensionParameter, ExtensionProcessorInterface, PerMessageDeflateExtensionProcessor,
-        format_extension, format_extensions, get_extension_processor, parse_extensions,
+        format_extension, format_extensions, get_extension_processor, parse_extensions, parse_window_bits,
     };
     #[pymodule_export]
     use crate::bridge::frames::{
@@ -80,6 +81,8 @@ mod _native {
         ParsingState, consume, consume_lws, consume_lwses, consume_string, consume_token,
         consume_token_or_quoted_string, peek, quote_if_necessary,
     };
+    #[pymodule_export]
+    use crate::bridge::loader::source_handler_file;
     #[pymodule_export]
     use crate::bridge::python_logging::log_record;
     #[pymodule_export]

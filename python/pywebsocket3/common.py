@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pywebsocket3 import http_header_util
 from wshost._native import ExtensionParameter, format_extension, format_extensions, parse_extensions
 
 __all__ = [
     'CONNECTION_HEADER',
     'DEFAULT_WEB_SOCKET_PORT',
     'DEFAULT_WEB_SOCKET_SECURE_PORT',
+    'DEFLATE_FRAME_EXTENSION',
     'ExtensionParameter',
     'ExtensionParsingException',
     'HOST_HEADER',
@@ -15,6 +17,7 @@ __all__ = [
     'HTTP_STATUS_FORBIDDEN',
     'HTTP_STATUS_NOT_FOUND',
     'LOGLEVEL_FINE',
+    'MUX_EXTENSION',
     'OPCODE_BINARY',
     'OPCODE_CLOSE',
     'OPCODE_CONTINUATION',
@@ -22,10 +25,16 @@ __all__ = [
     'OPCODE_PONG',
     'OPCODE_TEXT',
     'ORIGIN_HEADER',
+    'PERMESSAGE_COMPRESSION_EXTENSION',
     'PERMESSAGE_DEFLATE_EXTENSION',
     'SEC_WEBSOCKET_ACCEPT_HEADER',
+    'SEC_WEBSOCKET_DRAFT_HEADER',
     'SEC_WEBSOCKET_EXTENSIONS_HEADER',
+    'SEC_WEBSOCKET_KEY1_HEADER',
+    'SEC_WEBSOCKET_KEY2_HEADER',
     'SEC_WEBSOCKET_KEY_HEADER',
+    'SEC_WEBSOCKET_LOCATION_HEADER',
+    'SEC_WEBSOCKET_ORIGIN_HEADER',
     'SEC_WEBSOCKET_PROTOCOL_HEADER',
     'SEC_WEBSOCKET_VERSION_HEADER',
     'STATUS_ABNORMAL_CLOSE',
@@ -52,6 +61,20 @@ __all__ = [
     'STATUS_USER_REGISTERED_MAX',
     'UPGRADE_CONNECTION_TYPE',
     'UPGRADE_HEADER',
+    'VERSION_HIXIE75',
+    'VERSION_HYBI00',
+    'VERSION_HYBI01',
+    'VERSION_HYBI02',
+    'VERSION_HYBI03',
+    'VERSION_HYBI04',
+    'VERSION_HYBI05',
+    'VERSION_HYBI06',
+    'VERSION_HYBI07',
+    'VERSION_HYBI08',
+    'VERSION_HYBI09',
+    'VERSION_HYBI10',
+    'VERSION_HYBI11',
+    'VERSION_HYBI12',
     'VERSION_HYBI13',
     'VERSION_HYBI14',
     'VERSION_HYBI15',
@@ -62,8 +85,10 @@ __all__ = [
     'WEBSOCKET_UPGRADE_TYPE',
     'WEB_SOCKET_SCHEME',
     'WEB_SOCKET_SECURE_SCHEME',
+    'X_WEBKIT_DEFLATE_FRAME_EXTENSION',
     'format_extension',
     'format_extensions',
+    'http_header_util',
     'is_control_opcode',
     'parse_extensions',
 ]
@@ -71,7 +96,21 @@ __all__ = [
 # Log level below DEBUG: each step of each frame.
 LOGLEVEL_FINE = 9
 
-# Sec-WebSocket-Version; the last drafts and the RFC share 13.
+# Sec-WebSocket-Version; the last drafts and the RFC share 13. Handlers compare `request.ws_version` with it.
+VERSION_HIXIE75 = -1
+VERSION_HYBI00 = 0
+VERSION_HYBI01 = 1
+VERSION_HYBI02 = 2
+VERSION_HYBI03 = 2
+VERSION_HYBI04 = 4
+VERSION_HYBI05 = 5
+VERSION_HYBI06 = 6
+VERSION_HYBI07 = 7
+VERSION_HYBI08 = 8
+VERSION_HYBI09 = 8
+VERSION_HYBI10 = 8
+VERSION_HYBI11 = 8
+VERSION_HYBI12 = 8
 VERSION_HYBI13 = 13
 VERSION_HYBI14 = 13
 VERSION_HYBI15 = 13
@@ -108,9 +147,20 @@ SEC_WEBSOCKET_ACCEPT_HEADER = 'Sec-WebSocket-Accept'
 SEC_WEBSOCKET_VERSION_HEADER = 'Sec-WebSocket-Version'
 SEC_WEBSOCKET_PROTOCOL_HEADER = 'Sec-WebSocket-Protocol'
 SEC_WEBSOCKET_EXTENSIONS_HEADER = 'Sec-WebSocket-Extensions'
+# Fields of the drafts up to hybi-10, as handlers still look for them.
+SEC_WEBSOCKET_DRAFT_HEADER = 'Sec-WebSocket-Draft'
+SEC_WEBSOCKET_KEY1_HEADER = 'Sec-WebSocket-Key1'
+SEC_WEBSOCKET_KEY2_HEADER = 'Sec-WebSocket-Key2'
+SEC_WEBSOCKET_LOCATION_HEADER = 'Sec-WebSocket-Location'
+SEC_WEBSOCKET_ORIGIN_HEADER = 'Sec-WebSocket-Origin'
 
 # RFC 7692 section 7.
 PERMESSAGE_DEFLATE_EXTENSION = 'permessage-deflate'
+# Forerunners of it, and another draft, that no browser offers any more.
+DEFLATE_FRAME_EXTENSION = 'deflate-frame'
+X_WEBKIT_DEFLATE_FRAME_EXTENSION = 'x-webkit-deflate-frame'
+PERMESSAGE_COMPRESSION_EXTENSION = 'permessage-compress'
+MUX_EXTENSION = 'mux_DO_NOT_USE'
 
 # RFC 6455 section 7.4. 1005, 1006 and 1015 name what happened and never go over the wire.
 STATUS_NORMAL_CLOSURE = 1000

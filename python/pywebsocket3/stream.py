@@ -1,5 +1,6 @@
 """Frames and messages of the WebSocket protocol (RFC 6455 section 5)."""
 
+from pywebsocket3 import common, util
 from pywebsocket3._stream_exceptions import (
     BadOperationException,
     ConnectionTerminatedException,
@@ -33,6 +34,7 @@ __all__ = [
     'Stream',
     'StreamOptions',
     'UnsupportedFrameException',
+    'common',
     'create_binary_frame',
     'create_close_frame',
     'create_closing_handshake_body',
@@ -42,4 +44,5 @@ __all__ = [
     'create_pong_frame',
     'create_text_frame',
     'parse_frame',
+    'util',
 ]

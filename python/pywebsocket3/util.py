@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 import zlib
 from typing import Optional, Protocol
 
@@ -28,6 +29,7 @@ __all__ = [
     '_RFC1979Inflater',
     'get_class_logger',
     'get_script_interp',
+    'get_stack_trace',
     'hexify',
     'pack_byte',
     'prepend_message_to_exception',
@@ -54,6 +56,11 @@ def get_script_interp(script_path: str, cygwin_path: Optional[str] = None) -> Op
         if program is not None:
             return f'{cygwin_path}/{program.group(1)}{program.group(2) or ""}'
     return command
+
+
+def get_stack_trace() -> str:
+    """The traceback of the exception that is being handled. (pywebsocket had this before 4.)"""
+    return traceback.format_exc()
 
 
 def get_class_logger(o: object) -> logging.Logger:

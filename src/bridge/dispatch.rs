@@ -1,6 +1,6 @@
 //! `dispatch.Dispatcher`: resource → handler, the three calls, and what each exception means to the peer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::config::HandlersConfig;
 use crate::error::StartError;
 use crate::handlers::map_file::{self, MapProblem};
 use crate::handlers::registry::{Registry, Snapshot};
+use crate::handlers::resource;
 
 static LOG: Logger = Logger::new("pywebsocket3.dispatch.Dispatcher");
 
@@ -41,11 +42,24 @@ static CLOSE_CODES: [(&ExceptionClass, Option<u16>); 6] = [
 #[pyclass(name = "_HandlerSuite", frozen, get_all, module = "pywebsocket3.dispatch")]
 pub struct HandlerSuite {
     /// `web_socket_do_extra_handshake`.
-    pub(crate) do_extra_handshake: Py<PyAny>,
+    do_extra_handshake: Py<PyAny>,
     /// `web_socket_transfer_data`.
-    pub(crate) transfer_data: Py<PyAny>,
+    transfer_data: Py<PyAny>,
     /// `web_socket_passive_closing_handshake`, or the default.
-    pub(crate) passive_closing_handshake: Py<PyAny>,
+    passive_closing_handshake: Py<PyAny>,
+}
+
+#[pymethods]
+impl HandlerSuite {
+    /// A suite of three functions.
+    #[new]
+    pub(crate) fn new(
+        do_extra_handshake: Py<PyAny>,
+        transfer_data: Py<PyAny>,
+        passive_closing_handshake: Py<PyAny>,
+    ) -> Self {
+        Self { do_extra_handshake, transfer_data, passive_closing_handshake }
+    }
 }
 
 /// What the registry holds for each file.
@@ -141,8 +155,15 @@ impl Dispatcher {
         let open = || Registry::open(&config, PythonLoader::new(config.encoding.clone())?);
         match detached(py, open) {
             Ok(registry) => Ok(Self(Source::Tree(Arc::new(registry)))),
-            // pywebsocket: a directory that is not there has no handlers.
-            Err(StartError::Directory { .. }) => Ok(Self::pinned(Arc::new(Snapshot::empty()))),
+            // pywebsocket: a directory that is not there has no handlers; how the two lie to each other
+            // counts all the same.
+            Err(StartError::Directory { .. }) => {
+                let (root, scan) = (real_path(py, &config.root)?, real_path(py, &config.scan)?);
+                if !scan.starts_with(&root) {
+                    return Err(DISPATCH.error(py, StartError::ScanOutsideRoot { scan, root }.to_string()));
+                }
+                Ok(Self::pinned(Arc::new(Snapshot::empty())))
+            }
             Err(error) => Err(DISPATCH.error(py, error.to_string())),
         }
     }
@@ -278,6 +299,25 @@ pub fn read_map_file(path: PathBuf) -> PyResult<(Vec<Alias>, Vec<String>)> {
         MapProblem::Line(text) | MapProblem::Target(text) => text,
     });
     Ok((aliases, problems.collect()))
+}
+
+/// `os.path.realpath`: works for what is not there, too.
+fn real_path(py: Python<'_>, path: &Path) -> PyResult<PathBuf> {
+    py.import("os.path")?.call_method1("realpath", (path,))?.extract()
+}
+
+/// Whether a file of this name is taken for a handler file.
+#[pyfunction(name = "_is_handler_name")]
+#[must_use]
+pub fn is_handler_name(name: PathBuf) -> bool {
+    resource::is_handler_name(name.as_os_str())
+}
+
+/// The resource that the handler file `path` serves when resources count from `root`; `None`: it serves none.
+#[pyfunction(name = "_resource_of")]
+#[must_use]
+pub fn resource_of(root: PathBuf, path: PathBuf) -> Option<String> {
+    resource::resource_of(&root, &path)
 }
 
 /// The reply of handlers without `web_socket_passive_closing_handshake`: `(1000, '')`.

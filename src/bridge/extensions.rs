@@ -33,55 +33,70 @@ static LOG: Logger = Logger::new("pywebsocket3.extensions.PerMessageDeflateExten
 static FRAMER_LOG: Logger = Logger::new("pywebsocket3.extensions._PerMessageDeflateFramer");
 
 /// An extension with its parameters, as offered or accepted (RFC 6455 section 9.1).
+///
+/// `_name` and `_parameters` are plain attributes; the latter is a list of `(name, value)` pairs, the value
+/// `None` where there is none.
 #[pyclass(frozen, dict, subclass, module = "pywebsocket3.common")]
-pub struct ExtensionParameter {
-    name: Py<PyAny>,
-    /// `(name, value)` pairs, the value `None` where there is none.
-    #[pyo3(get, name = "_parameters")]
-    parameters: Py<PyList>,
-}
+pub struct ExtensionParameter;
 
 #[pymethods]
 impl ExtensionParameter {
     #[new]
-    pub(crate) fn new(name: Bound<'_, PyAny>) -> Self {
-        Self { parameters: PyList::empty(name.py()).unbind(), name: name.unbind() }
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(name)")]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self
+    }
+
+    /// An extension without parameters.
+    fn __init__(slf: &Bound<'_, Self>, name: Bound<'_, PyAny>) -> PyResult<()> {
+        slf.setattr("_name", name)?;
+        slf.setattr("_parameters", PyList::empty(slf.py()))
     }
 
     /// The extension's name.
-    fn name(&self, py: Python<'_>) -> Py<PyAny> {
-        self.name.clone_ref(py)
+    fn name<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.getattr("_name")
     }
 
     /// Adds a parameter; `None` for one without a value.
-    fn add_parameter(&self, name: Bound<'_, PyAny>, value: Bound<'_, PyAny>) -> PyResult<()> {
-        self.parameters.bind(name.py()).append((name, value))
+    fn add_parameter(slf: &Bound<'_, Self>, name: Bound<'_, PyAny>, value: Bound<'_, PyAny>) -> PyResult<()> {
+        Self::get_parameters(slf)?.call_method1("append", ((name, value),)).map(drop)
     }
 
     /// The list of `(name, value)` pairs itself.
-    fn get_parameters(&self, py: Python<'_>) -> Py<PyList> {
-        self.parameters.clone_ref(py)
+    fn get_parameters<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.getattr("_parameters")
     }
 
     /// The names, repeated ones included.
-    fn get_parameter_names<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        self.parameters.bind(py).iter().map(|pair| pair.get_item(0)).collect()
+    fn get_parameter_names<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        Self::get_parameters(slf)?.try_iter()?.map(|pair| pair?.get_item(0)).collect()
     }
 
     /// Whether there is a parameter of this name.
-    fn has_parameter(&self, name: Bound<'_, PyAny>) -> PyResult<bool> {
-        Ok(self.find(&name)?.is_some())
+    fn has_parameter(slf: &Bound<'_, Self>, name: Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(Self::find(slf, &name)?.is_some())
     }
 
     /// The value of the first parameter of this name, `None` when there is none.
-    fn get_parameter_value<'py>(&self, name: Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.find(&name)?.map(|pair| pair.get_item(1)).transpose()
+    fn get_parameter_value<'py>(
+        slf: &Bound<'py, Self>,
+        name: Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Self::find(slf, &name)?.map(|pair| pair.get_item(1)).transpose()
     }
 }
 
 impl ExtensionParameter {
-    fn find<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        for pair in self.parameters.bind(name.py()).iter() {
+    fn create(name: Bound<'_, PyAny>) -> PyResult<Bound<'_, Self>> {
+        let extension = Bound::new(name.py(), Self)?;
+        Self::__init__(&extension, name)?;
+        Ok(extension)
+    }
+
+    fn find<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        for pair in Self::get_parameters(slf)?.try_iter()? {
+            let pair = pair?;
             if pair.get_item(0)?.eq(name)? {
                 return Ok(Some(pair));
             }
@@ -99,11 +114,8 @@ pub fn parse_extensions<'py>(py: Python<'py>, data: &str) -> PyResult<Bound<'py,
         header::parse_extensions(data).map_err(|error| EXTENSION_PARSING.error(py, error.to_string()))?;
     let list = PyList::empty(py);
     for extension in extensions {
-        let parameter =
-            Bound::new(py, ExtensionParameter::new(PyString::new(py, &extension.name).into_any()))?;
-        for pair in extension.parameters {
-            parameter.get().parameters.bind(py).append(pair)?;
-        }
+        let parameter = ExtensionParameter::create(PyString::new(py, &extension.name).into_any())?;
+        parameter.setattr("_parameters", extension.parameters)?;
         list.append(parameter)?;
     }
     Ok(list)
@@ -131,7 +143,7 @@ pub struct ExtensionProcessorInterface;
 #[pymethods]
 impl ExtensionProcessorInterface {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(request)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self
     }
@@ -210,6 +222,12 @@ fn window_bits(value: Option<&str>) -> Option<u8> {
     ((8..=15).contains(&bits) && bits.to_string() == value).then_some(bits)
 }
 
+/// A parameter's value as window bits. Raises `ValueError` for anything but 8 to 15 in plain digits.
+#[pyfunction(name = "_parse_window_bits")]
+pub fn parse_window_bits(bits: Option<&str>) -> PyResult<u8> {
+    window_bits(bits).ok_or_else(|| PyValueError::new_err(format!("{bits:?} is no number from 8 to 15")))
+}
+
 /// permessage-deflate.
 #[pyclass(frozen, extends = ExtensionProcessorInterface, subclass, module = "pywebsocket3.extensions")]
 pub struct PerMessageDeflateExtensionProcessor;
@@ -217,7 +235,7 @@ pub struct PerMessageDeflateExtensionProcessor;
 #[pymethods]
 impl PerMessageDeflateExtensionProcessor {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(request)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
         PyClassInitializer::from(ExtensionProcessorInterface).add_subclass(Self)
     }
@@ -246,14 +264,16 @@ impl PerMessageDeflateExtensionProcessor {
         };
         let framer =
             Bound::new(py, DeflateFramer::new(offered.server_bits, offered.server_no_context_takeover))?;
+        framer.get().outgoing.lock().enabled = true;
         slf.setattr("_framer", framer)?;
         let deflater = PyMessageDeflater::new(offered.server_bits, offered.server_no_context_takeover);
         slf.setattr("_rfc1979_deflater", Bound::new(py, deflater)?)?;
         slf.setattr("_rfc1979_inflater", Bound::new(py, PyMessageInflater::new(MAX_WINDOW_BITS))?)?;
 
-        let response = Bound::new(py, ExtensionParameter::new(offer.call_method0("name")?))?;
+        let response = ExtensionParameter::create(offer.call_method0("name")?)?;
+        let parameters = ExtensionParameter::get_parameters(&response)?;
         let add =
-            |name: &str, value: Option<String>| response.get().parameters.bind(py).append((name, value));
+            |name: &str, value: Option<String>| parameters.call_method1("append", ((name, value),)).map(drop);
         if let Some(bits) = offered.server_bits {
             add(SERVER_MAX_WINDOW_BITS, Some(bits.to_string()))?;
         }
@@ -274,8 +294,7 @@ impl PerMessageDeflateExtensionProcessor {
             add(CLIENT_NO_CONTEXT_TAKEOVER, None)?;
         }
         LOG.log(py, Level::Debug, || {
-            let parameters = repr(response.get().parameters.bind(py));
-            format!("Enable {PERMESSAGE_DEFLATE} extension ({parameters})")
+            format!("Enable {PERMESSAGE_DEFLATE} extension ({})", repr(&parameters))
         });
         Ok(Some(response))
     }
@@ -399,14 +418,23 @@ pub struct DeflateFramer {
     incoming: Mutex<Incoming>,
 }
 
+/// Runs `work` on the data, detached from Python when it takes long enough to be worth it.
+fn maybe_detached<T: Send>(py: Python<'_>, data: &[u8], work: impl FnOnce(&[u8]) -> T + Send) -> T {
+    if data.len() > DETACH_ABOVE { detached(py, || work(data)) } else { work(data) }
+}
+
+#[pymethods]
 impl DeflateFramer {
-    fn new(server_bits: Option<u8>, server_no_context_takeover: bool) -> Self {
-        let bits = server_bits.unwrap_or(MAX_WINDOW_BITS);
+    /// A framer that deflates with this window (`None`: the largest); it sends messages as they are until
+    /// `set_compress_outgoing_enabled`.
+    #[new]
+    fn new(deflate_max_window_bits: Option<u8>, deflate_no_context_takeover: bool) -> Self {
+        let bits = deflate_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
         Self {
             outgoing: Mutex::new(Outgoing {
-                deflater: MessageDeflater::new(bits, server_no_context_takeover),
+                deflater: MessageDeflater::new(bits, deflate_no_context_takeover),
                 bfinal: false,
-                enabled: true,
+                enabled: false,
                 ongoing: false,
                 mark_next_frame: false,
             }),
@@ -417,15 +445,7 @@ impl DeflateFramer {
             }),
         }
     }
-}
 
-/// Runs `work` on the data, detached from Python when it takes long enough to be worth it.
-fn maybe_detached<T: Send>(py: Python<'_>, data: &[u8], work: impl FnOnce(&[u8]) -> T + Send) -> T {
-    if data.len() > DETACH_ABOVE { detached(py, || work(data)) } else { work(data) }
-}
-
-#[pymethods]
-impl DeflateFramer {
     /// See `PerMessageDeflateExtensionProcessor.set_bfinal`.
     fn set_bfinal(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
         let value = value.is_truthy()?;

@@ -177,7 +177,7 @@ fn left_to_subclasses() -> PyErr {
 #[pymethods]
 impl HandshakerBase {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(request, dispatcher)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self
     }
@@ -430,7 +430,7 @@ pub struct Handshaker;
 #[pymethods]
 impl Handshaker {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(request, dispatcher)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
         PyClassInitializer::from(HandshakerBase).add_subclass(Self)
     }
@@ -485,21 +485,35 @@ impl Handshaker {
     /// Sets `request._accept`.
     fn _set_accept(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let request = slf.getattr("_request")?;
-        let key = get_mandatory_header(request.clone(), "Sec-WebSocket-Key")?;
-        let found = quoted(py, &key);
+        let key: String = slf.call_method0("_get_key")?.extract()?;
+        let accept = PyBytes::new(py, accept_key(key.as_bytes()).as_bytes());
+        LOG.log(py, Level::Debug, || {
+            format!("Sec-WebSocket-Key: {}, accept: {}", quoted(py, &key), repr(&accept))
+        });
+        slf.getattr("_request")?.setattr("_accept", accept)
+    }
+
+    /// The client's key, checked with `_validate_key`.
+    fn _get_key(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let key = get_mandatory_header(slf.getattr("_request")?, "Sec-WebSocket-Key")?;
+        slf.call_method1("_validate_key", (&key,))?;
+        Ok(key)
+    }
+
+    /// Raises `HandshakeException` unless the key is one, base64 of 16 bytes (RFC 6455 section 4.1).
+    #[allow(clippy::unused_self, reason = "a method in the reference")]
+    fn _validate_key(&self, py: Python<'_>, key: &str) -> PyResult<()> {
+        let found = quoted(py, key);
         if key.contains(',') {
             let text = format!(
                 "Request has multiple Sec-WebSocket-Key header lines or contains illegal character ',': {found}"
             );
             return Err(failed(py, text));
         }
-        if !is_valid_key(&key) {
-            return Err(failed(py, format!("Illegal value for header Sec-WebSocket-Key: {found}")));
+        if is_valid_key(key) {
+            return Ok(());
         }
-        let accept = PyBytes::new(py, accept_key(key.as_bytes()).as_bytes());
-        LOG.log(py, Level::Debug, || format!("Sec-WebSocket-Key: {found}, accept: {}", repr(&accept)));
-        request.setattr("_accept", accept)
+        Err(failed(py, format!("Illegal value for header Sec-WebSocket-Key: {found}")))
     }
 
     /// The response as `str`; `extra_headers` stand in it verbatim.

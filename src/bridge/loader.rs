@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule, PyString};
 
 use super::dispatch::{HandlerSuite, Suite, default_passive_closing_handshake};
+use super::exceptions::DISPATCH;
 use super::python_logging::traceback;
 use crate::error::StartError;
 use crate::handlers::{LoadError, Loader};
@@ -54,15 +55,35 @@ impl Loader for PythonLoader {
     fn load(&self, path: &Path) -> Result<Suite, LoadError> {
         Python::attach(|py| {
             let source = self.read(py, path)?;
-            let module = run(py, path, &source).map_err(|error| {
-                // The reference's words, the traceback behind them in the same text.
-                LoadError {
-                    message: format!("Error in sourcing handler: {}", one_line(py, &error)),
-                    traceback: Some(traceback(py, &error)),
-                }
-            })?;
+            let module = run(py, path, &source).map_err(|error| sourcing_failed(py, &error))?;
             suite(&module)
         })
+    }
+}
+
+/// The suite of a handler file's text.
+///
+/// Raises `DispatchException` when the text does not run or lacks one of the two functions that a handler must
+/// have.
+#[pyfunction(name = "_source_handler_file")]
+pub fn source_handler_file(handler_definition: Bound<'_, PyAny>) -> PyResult<Suite> {
+    let py = handler_definition.py();
+    let sourced = PyModule::new(py, "wsh_handlers").and_then(|module| {
+        execute(&module, &handler_definition, Path::new("<string>"))?;
+        Ok(module)
+    });
+    let sourced = sourced.map_err(|error| sourcing_failed(py, &error));
+    sourced.and_then(|module| suite(&module)).map_err(|error| {
+        let traceback = error.traceback.map_or_else(String::new, |traceback| format!("\n{traceback}"));
+        DISPATCH.error(py, error.message + &traceback)
+    })
+}
+
+/// A handler file's code failed: the reference's words, the traceback behind them in the same text.
+fn sourcing_failed(py: Python<'_>, error: &PyErr) -> LoadError {
+    LoadError {
+        message: format!("Error in sourcing handler: {}", one_line(py, error)),
+        traceback: Some(traceback(py, error)),
     }
 }
 
@@ -81,17 +102,10 @@ fn run<'py>(py: Python<'py>, path: &Path, source: &Bound<'py, PyAny>) -> PyResul
     let name = format!("wsh_handlers{}", stem.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "."));
     let module = PyModule::new(py, &name)?;
     module.setattr("__file__", path)?;
-    let globals = module.dict();
-    let builtins = py.import("builtins")?;
-    globals.set_item("__builtins__", &builtins)?;
     let modules = py.import("sys")?.getattr("modules")?;
     let previous = modules.call_method1("get", (&name,))?;
     modules.set_item(&name, &module)?;
-    let run = || {
-        let code = builtins.call_method1("compile", (source, path, PyString::new(py, "exec")))?;
-        builtins.call_method1("exec", (code, &globals))
-    };
-    if let Err(error) = run() {
+    if let Err(error) = execute(&module, source, path) {
         if previous.is_none() {
             modules.del_item(&name)?;
         } else {
@@ -102,6 +116,16 @@ fn run<'py>(py: Python<'py>, path: &Path, source: &Bound<'py, PyAny>) -> PyResul
     Ok(module)
 }
 
+/// Runs code in a module; `path` is the file name in its tracebacks.
+fn execute(module: &Bound<'_, PyModule>, source: &Bound<'_, PyAny>, path: &Path) -> PyResult<()> {
+    let py = module.py();
+    let globals = module.dict();
+    let builtins = py.import("builtins")?;
+    globals.set_item("__builtins__", &builtins)?;
+    let code = builtins.call_method1("compile", (source, path, PyString::new(py, "exec")))?;
+    builtins.call_method1("exec", (code, &globals)).map(drop)
+}
+
 fn suite(module: &Bound<'_, PyModule>) -> Result<Suite, LoadError> {
     let py = module.py();
     let refuse = |reason: String| LoadError { message: reason, traceback: None };
@@ -110,11 +134,9 @@ fn suite(module: &Bound<'_, PyModule>) -> Result<Suite, LoadError> {
         Ok(function) => function,
         Err(_) => pyo3::wrap_pyfunction!(default_passive_closing_handshake, py).map_err(python)?.into_any(),
     };
-    let suite = HandlerSuite {
-        do_extra_handshake: function(module, "web_socket_do_extra_handshake").map_err(refuse)?.unbind(),
-        transfer_data: function(module, "web_socket_transfer_data").map_err(refuse)?.unbind(),
-        passive_closing_handshake: passive.unbind(),
-    };
+    let extra_handshake = function(module, "web_socket_do_extra_handshake").map_err(refuse)?;
+    let transfer_data = function(module, "web_socket_transfer_data").map_err(refuse)?;
+    let suite = HandlerSuite::new(extra_handshake.unbind(), transfer_data.unbind(), passive.unbind());
     Py::new(py, suite).map_err(python)
 }
 

@@ -231,13 +231,6 @@ impl Stream {
         }
     }
 
-    fn answer_ping(&self, py: Python<'_>, body: &Bound<'_, PyBytes>) -> PyResult<()> {
-        if self.call_frame_handler(intern!(py, "on_ping_handler"), body)? {
-            return Ok(());
-        }
-        self._send_pong(body.as_any())
-    }
-
     /// Calls `request.NAME(request, body)`. False when there is none; pywebsocket: an `AttributeError` from
     /// within it counts as none, too.
     fn call_frame_handler(&self, name: &Bound<'_, PyString>, body: &Bound<'_, PyBytes>) -> PyResult<bool> {
@@ -255,19 +248,6 @@ impl Stream {
             Err(error) if PyErr::is_instance_of::<PyAttributeError>(&error, py) => Ok(false),
             other => other,
         }
-    }
-
-    fn note_pong(&self, py: Python<'_>, body: &Bound<'_, PyBytes>) -> PyResult<()> {
-        let acknowledged = {
-            let mut pings = self.pings.lock();
-            let position = pings.iter().position(|ping| ping == body.as_bytes());
-            position.map(|ignored| pings.drain(..=ignored).count() - 1)
-        };
-        LOG.log(py, Level::Debug, || match acknowledged {
-            Some(ignored) => format!("Ping {} is acked ({ignored} pings were ignored)", repr(body)),
-            None => "Received a unsolicited pong".to_owned(),
-        });
-        self.call_frame_handler(intern!(py, "on_pong_handler"), body).map(drop)
     }
 
     /// Code and reason for the reply to the peer's close frame, from the handler.
@@ -456,8 +436,8 @@ impl Stream {
                     self._process_close_message(&PyBytes::new(py, &message.payload))?;
                     return Ok(None);
                 }
-                opcode::PING => self.answer_ping(py, &PyBytes::new(py, &message.payload))?,
-                opcode::PONG => self.note_pong(py, &PyBytes::new(py, &message.payload))?,
+                opcode::PING => self._process_ping_message(&PyBytes::new(py, &message.payload))?,
+                opcode::PONG => self._process_pong_message(&PyBytes::new(py, &message.payload))?,
                 _ => return self.deliver(py, message).map(Some),
             }
         }
@@ -499,6 +479,29 @@ impl Stream {
             format!("Acknowledged closing handshake initiated by the peer (code={code}, reason={reason})")
         });
         Ok(())
+    }
+
+    /// Takes the body of a ping: gives it to `request.on_ping_handler`, or answers it when there is none.
+    fn _process_ping_message(&self, message: &Bound<'_, PyBytes>) -> PyResult<()> {
+        if self.call_frame_handler(intern!(message.py(), "on_ping_handler"), message)? {
+            return Ok(());
+        }
+        self._send_pong(message.as_any())
+    }
+
+    /// Takes the body of a pong: notes which ping it answers and gives it to `request.on_pong_handler`.
+    fn _process_pong_message(&self, message: &Bound<'_, PyBytes>) -> PyResult<()> {
+        let py = message.py();
+        let acknowledged = {
+            let mut pings = self.pings.lock();
+            let position = pings.iter().position(|ping| ping == message.as_bytes());
+            position.map(|ignored| pings.drain(..=ignored).count() - 1)
+        };
+        LOG.log(py, Level::Debug, || match acknowledged {
+            Some(ignored) => format!("Ping {} is acked ({ignored} pings were ignored)", repr(message)),
+            None => "Received a unsolicited pong".to_owned(),
+        });
+        self.call_frame_handler(intern!(py, "on_pong_handler"), message).map(drop)
     }
 
     /// Sends a close frame and sets `request.server_terminated`.

@@ -218,7 +218,7 @@ pub struct PyMessageInflater(Mutex<MessageInflater>);
 #[pymethods]
 impl PyMessageInflater {
     #[new]
-    #[pyo3(signature = (window_bits=MAX_WINDOW_BITS))]
+    #[pyo3(signature = (window_bits=MAX_WINDOW_BITS), text_signature = "(window_bits=15)")]
     pub(crate) fn new(window_bits: u8) -> Self {
         Self(Mutex::new(MessageInflater::new(window_bits)))
     }

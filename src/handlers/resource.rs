@@ -176,19 +176,19 @@ impl HandlerTree {
             Err(error) if is_absent(&error) => return None,
             Err(error) => (Vec::new(), Content::Unreadable(cannot_be_read(&error))),
         };
-        Some(Candidate { resource: self.resource(path), path: path.to_owned(), links, content })
+        Some(Candidate { resource: resource_of(&self.root, path), path: path.to_owned(), links, content })
     }
+}
 
-    /// The resource that the file `path` serves. pywebsocket: only the exact [`SUFFIX`] counts, and a backslash
-    /// in a name is a separator.
-    ///
-    /// With the root `/`, pywebsocket gives resources without a leading slash, which no request can name; here
-    /// they have it.
-    fn resource(&self, path: &Path) -> Option<String> {
-        let relative = path.strip_prefix(&self.root).ok()?.to_str()?;
-        let stem = relative.strip_suffix(SUFFIX)?;
-        Some(format!("/{}", stem.replace('\\', "/")))
-    }
+/// The resource that the file `path` serves when resources count from `root`; `None`: it serves none.
+///
+/// pywebsocket: only the exact [`SUFFIX`] counts, and a backslash in a name is a separator. With the root `/`,
+/// pywebsocket gives resources without a leading slash, which no request can name; here they have it.
+#[must_use]
+pub fn resource_of(root: &Path, path: &Path) -> Option<String> {
+    let relative = path.strip_prefix(root).ok()?.to_str()?;
+    let stem = relative.strip_suffix(SUFFIX)?;
+    Some(format!("/{}", stem.replace('\\', "/")))
 }
 
 /// The canonical form of a directory that `option` names.
@@ -303,10 +303,6 @@ mod tests {
         }
     }
 
-    fn tree(root: &str) -> HandlerTree {
-        HandlerTree { root: root.into(), scan: root.into(), allow_outside_root: false }
-    }
-
     #[test]
     fn the_resource_is_the_path_below_the_root() {
         let table = [
@@ -322,9 +318,10 @@ mod tests {
             ("/", "/b/c_wsh.py", Some("/b/c")),
         ];
         for (root, path, resource) in table {
-            assert_eq!(tree(root).resource(Path::new(path)).as_deref(), resource, "{root} {path}");
+            let found = resource_of(Path::new(root), Path::new(path));
+            assert_eq!(found.as_deref(), resource, "{root} {path}");
         }
-        assert_eq!(tree("/r").resource(Path::new(OsStr::from_bytes(b"/r/\xff_wsh.py"))), None);
+        assert_eq!(resource_of(Path::new("/r"), Path::new(OsStr::from_bytes(b"/r/\xff_wsh.py"))), None);
     }
 
     fn found(place: &Place) -> Vec<(String, &'static str)> {

@@ -1,5 +1,6 @@
 """The opening handshake of a request, and the exceptions that end it."""
 
+from pywebsocket3 import common
 from pywebsocket3.handshake import base, hybi
 from pywebsocket3.handshake.base import AbortedByUserException, HandshakeException, VersionException
 from wshost._native import do_handshake
@@ -9,6 +10,7 @@ __all__ = [
     'HandshakeException',
     'VersionException',
     'base',
+    'common',
     'do_handshake',
     'hybi',
 ]

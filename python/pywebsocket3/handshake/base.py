@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Optional
 
+from pywebsocket3 import common, http_header_util, util
 from wshost._native import (
     HandshakerBase,
+    Stream,
+    StreamOptions,
     get_default_port,
+    get_extension_processor,
     get_mandatory_header,
     parse_host_header,
     parse_token_list,
@@ -18,11 +22,17 @@ __all__ = [
     'AbortedByUserException',
     'HandshakeException',
     'HandshakerBase',
+    'Stream',
+    'StreamOptions',
     'VersionException',
+    'common',
     'get_default_port',
+    'get_extension_processor',
     'get_mandatory_header',
+    'http_header_util',
     'parse_host_header',
     'parse_token_list',
+    'util',
     'validate_mandatory_header',
     'validate_subprotocol',
 ]
