@@ -86,11 +86,16 @@ pub struct ListenConfig {
     pub port: u16,
     /// Length of the kernel's queue of connections not yet accepted. Default 128, as pywebsocket (`-q`).
     pub backlog: i32,
+    /// Open file descriptors of sockets that listen already (`--fd`, or systemd's `LISTEN_FDS`), instead of
+    /// `host` and `port`. The server closes them. Default none.
+    pub fds: Vec<i32>,
+    /// Path of a Unix socket to listen on, absolute, instead of `host`, `port` and `fds`. Default none.
+    pub unix: Option<PathBuf>,
 }
 
 impl Default for ListenConfig {
     fn default() -> Self {
-        Self { host: None, port: DEFAULT_PORT, backlog: DEFAULT_BACKLOG }
+        Self { host: None, port: DEFAULT_PORT, backlog: DEFAULT_BACKLOG, fds: Vec::new(), unix: None }
     }
 }
 

@@ -67,7 +67,12 @@ impl Server {
     ) -> PyResult<Self> {
         let registry = dispatcher.registry()?;
         let mut config = Config {
-            listen: ListenConfig { host: Some(host).filter(|host| !host.is_empty()), port, backlog },
+            listen: ListenConfig {
+                host: Some(host).filter(|host| !host.is_empty()),
+                port,
+                backlog,
+                ..ListenConfig::default()
+            },
             // pywebsocket: the working directory, whichever it is when a request comes.
             document_root: PathBuf::from("."),
             ..Config::default()
@@ -95,9 +100,7 @@ impl Server {
     /// The descriptors of the listening sockets; they stay the server's.
     fn filenos(&self) -> Vec<RawFd> {
         let listeners = self.listeners.lock();
-        listeners.as_ref().map_or_else(Vec::new, |open| {
-            open.sockets().iter().map(std::os::fd::AsRawFd::as_raw_fd).collect()
-        })
+        listeners.as_ref().map_or_else(Vec::new, Listeners::filenos)
     }
 
     /// Serves until `stop` or `close` is called from another thread or from a handler. Returns at once when the

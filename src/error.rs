@@ -62,6 +62,27 @@ pub enum StartError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// A certificate or key cannot be used.
+    #[error("{option} {}: {problem}", path.display())]
+    TlsFile {
+        /// The option, as typed (`--certificate`).
+        option: &'static str,
+        /// The file it names.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The certificate of `--tls-self-signed` could not be made.
+    #[error("--tls-self-signed: {0}; give certificate files with --certificate and --private-key")]
+    SelfSigned(String),
+    /// A file descriptor cannot be listened on.
+    #[error("file descriptor {fd}: {problem}; pass a socket that listens, with --fd or as systemd does")]
+    Descriptor {
+        /// The descriptor.
+        fd: i32,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The ready file or descriptor could not be written.
     #[error("{option}: {source}; check that it can be written")]
     Ready {

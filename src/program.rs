@@ -60,5 +60,7 @@ fn serve(options: Options) -> Result<(), StartError> {
     } else {
         None
     };
-    server::serve(config, listeners, Arc::new(PythonHost::new(registry)))
+    let refreshed = Arc::clone(&registry);
+    let on_hangup = move || refreshed.refresh().log(&refreshed.snapshot());
+    server::serve(config, listeners, Arc::new(PythonHost::new(registry)), on_hangup)
 }

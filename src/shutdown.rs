@@ -1,8 +1,10 @@
-//! The end of the server: signals ask for it, a grace period limits it.
+//! The end of the server: signals ask for it, a grace period limits it. And the signal that asks for a fresh look
+//! at files.
 //!
 //! Must not import pyo3.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,6 +27,26 @@ pub fn token_of_signals() -> io::Result<CancellationToken> {
         tokio::spawn(watch(signal(kind)?, kind.as_raw_value(), stop.clone()));
     }
     Ok(stop)
+}
+
+/// Calls `reload` on each SIGHUP, on a thread that may block; one call at a time. Must be called within a tokio
+/// runtime. A SIGHUP that is ignored already stays so (`nohup`).
+pub fn on_hangup(reload: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
+    let kind = SignalKind::hangup();
+    if is_ignored(kind.as_raw_value()) {
+        return Ok(());
+    }
+    let mut signals = signal(kind)?;
+    let reload = Arc::new(reload);
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            tracing::info!(target: LOG_SERVER, "Reading handlers and certificates again on SIGHUP");
+            let reload = Arc::clone(&reload);
+            // The only error is a panic, which the panic hook has reported.
+            let _ = tokio::task::spawn_blocking(move || reload()).await;
+        }
+    });
+    Ok(())
 }
 
 /// Waits until the tracked connections are done, but no longer than `grace`. Returns whether they all were.

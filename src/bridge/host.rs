@@ -67,14 +67,14 @@ struct Ready {
 impl ReadyHandler for Ready {
     fn start(self: Box<Self>, connection: HandlerConnection) -> io::Result<()> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let HandlerConnection { socket, unread, head, peer, local, is_https } = connection;
+        let HandlerConnection { transport, unread, head, peer, local, is_https } = connection;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // A request target has no NUL, which a thread's name must not have.
         let name = format!("wsh-{number} {}", head.target);
         let task = Task {
             snapshot: self.snapshot,
             on_error: self.on_error,
-            socket: Arc::new(Socket::new(socket, &unread, peer)),
+            socket: Arc::new(Socket::new(transport, &unread, peer)),
             head,
             local,
             is_https,

@@ -9,7 +9,7 @@
 //! - [`dispatch`] – the three calls; exception → status or close code
 //! - [`request`], [`connection`], [`stream`], [`frames`], [`handshake`], [`extensions`], [`util`],
 //!   [`header_util`] – the objects and functions that handlers see
-//! - [`socket`], [`detach`], [`limits`] – below them
+//! - [`socket`], [`transport`], [`detach`], [`limits`] – below them
 //! - [`exceptions`], [`python_logging`] – classes that Python defines and Rust raises; log records
 
 pub mod connection;
@@ -28,4 +28,5 @@ pub mod python_logging;
 pub mod request;
 pub mod socket;
 pub mod stream;
+pub mod transport;
 pub mod util;

@@ -1,12 +1,14 @@
 //! The socket of a handler: blocking reads and writes, always called detached from Python.
 
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Mutex, RwLock};
 
+use super::transport::Duplex;
+use crate::handlers::Transport;
 use crate::websocket::frame::{FrameHeader, HeaderStep, LengthError, parse_header};
 use crate::websocket::mask::apply_mask;
 
@@ -26,7 +28,7 @@ const RAW_READ: usize = 1 << 20;
 /// A connection's socket. Reading and writing share no lock, so one thread may wait for a message while
 /// another sends.
 pub struct Socket {
-    stream: RwLock<Option<Arc<TcpStream>>>,
+    stream: RwLock<Option<Arc<Duplex>>>,
     unread: Mutex<BytesMut>,
     writing: Mutex<()>,
     /// The client's address.
@@ -66,10 +68,10 @@ pub struct RawFrame {
 }
 
 impl Socket {
-    /// Takes over a socket in blocking mode and what was already read from it.
-    pub fn new(stream: TcpStream, unread: &Bytes, peer: SocketAddr) -> Self {
+    /// Takes over a transport and what was already read from it.
+    pub fn new(transport: Transport, unread: &Bytes, peer: SocketAddr) -> Self {
         Self {
-            stream: RwLock::new(Some(Arc::new(stream))),
+            stream: RwLock::new(Some(Arc::new(transport.into()))),
             unread: Mutex::new(BytesMut::from(unread.as_ref())),
             writing: Mutex::new(()),
             peer,
@@ -77,7 +79,7 @@ impl Socket {
     }
 
     /// The socket, or the error that Python gives for a closed file.
-    fn open(&self) -> io::Result<Arc<TcpStream>> {
+    fn open(&self) -> io::Result<Arc<Duplex>> {
         self.stream.read().clone().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
     }
 
@@ -148,7 +150,7 @@ impl Socket {
         let mut rest = &mut parts[..];
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            match (&*stream).write_vectored(rest) {
+            match stream.write_vectored(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => IoSlice::advance_slices(&mut rest, count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -163,13 +165,12 @@ impl Socket {
     /// descriptor.
     pub fn close(&self) {
         if let Some(stream) = self.stream.write().take() {
-            // A peer that is gone already is no error here.
-            let _ = stream.shutdown(Shutdown::Write);
+            stream.close();
         }
     }
 }
 
-fn read_retrying(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_retrying(stream: &Duplex, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -179,7 +180,7 @@ fn read_retrying(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize>
 }
 
 /// Appends at least one byte to `unread`.
-fn read_ahead(stream: &TcpStream, unread: &mut BytesMut, wanted: u64) -> Result<(), FrameReadError> {
+fn read_ahead(stream: &Duplex, unread: &mut BytesMut, wanted: u64) -> Result<(), FrameReadError> {
     let held = unread.len();
     unread.resize(held + READ_AHEAD, 0);
     let result = read_retrying(stream, &mut unread[held..]);
@@ -192,7 +193,7 @@ fn read_ahead(stream: &TcpStream, unread: &mut BytesMut, wanted: u64) -> Result<
 }
 
 /// `length` bytes: first those that were read ahead, then straight from the socket.
-fn read_payload(stream: &TcpStream, unread: &mut BytesMut, length: u64) -> Result<Vec<u8>, FrameReadError> {
+fn read_payload(stream: &Duplex, unread: &mut BytesMut, length: u64) -> Result<Vec<u8>, FrameReadError> {
     let reserve = usize::try_from(length.min(PAYLOAD_RESERVE)).unwrap_or(usize::MAX);
     let mut payload = Vec::with_capacity(reserve);
     let ahead = unread.len().min(usize::try_from(length).unwrap_or(usize::MAX));
@@ -200,13 +201,12 @@ fn read_payload(stream: &TcpStream, unread: &mut BytesMut, length: u64) -> Resul
     unread.advance(ahead);
     let wanted = length - ahead as u64;
     if wanted > 0 {
-        // `take` + `read_to_end` grows the vector as the bytes come and reads into its spare room.
-        let result = Read::take(stream, wanted).read_to_end(&mut payload);
+        let result = stream.read_up_to(wanted, &mut payload);
         let missing = length - payload.len() as u64;
         match result {
             Err(source) => return Err(FrameReadError::Io { wanted: missing, source }),
-            Ok(_) if missing > 0 => return Err(FrameReadError::Eof { wanted: missing }),
-            Ok(_) => {}
+            Ok(()) if missing > 0 => return Err(FrameReadError::Eof { wanted: missing }),
+            Ok(()) => {}
         }
     }
     Ok(payload)

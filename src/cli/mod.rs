@@ -116,6 +116,8 @@ impl Options {
                 host: Some(self.listen.server_host).filter(|host| !host.is_empty()),
                 port: self.listen.port,
                 backlog: self.listen.queue.max(0),
+                fds: self.server.fd.map_or_else(value::systemd_fds, |fd| vec![fd]),
+                unix: given(self.server.unix).map(|path| absolute(&path).unwrap_or(path)),
             },
             document_root,
             hide_handlers: self.server.hide_handlers,

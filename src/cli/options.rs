@@ -195,6 +195,13 @@ pub struct ServerOptions {
     /// Serve TLS with a certificate for localhost that is made at the start, and print its fingerprint
     #[arg(long, alias = "tls_self_signed")]
     pub tls_self_signed: bool,
+    /// Open file descriptor of a socket that listens already, TCP or Unix, to accept connections on instead of
+    /// --server-host and --port. What systemd passes (LISTEN_FDS) is used without being asked for
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub fd: Option<i32>,
+    /// Unix socket to listen on instead of --server-host and --port, relative to where wshost was started
+    #[arg(long, value_name = "PATH", conflicts_with = "fd", value_parser = path())]
+    pub unix: Option<PathBuf>,
     /// Form of the log: lines of text, or one JSON object a line
     #[arg(
         long, alias = "log_format", value_name = "FORMAT", default_value = "text",

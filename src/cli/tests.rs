@@ -157,6 +157,8 @@ fn takes_every_option_in_every_spelling() {
         (&["--log_format=json"], json),
         (&["--hide-handlers"], hide),
         (&["--hide_handlers"], hide),
+        (&["--fd", "3"], |o| o.server.fd == Some(3)),
+        (&["--unix", "ws.sock"], |o| o.server.unix.as_deref() == Some(Path::new("ws.sock"))),
         (&["--no-reload"], |o| o.server.no_reload),
         (&["--no_reload"], |o| o.server.no_reload),
         (&["--reload-delay", "20"], delay),
@@ -222,6 +224,8 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--head-timeout", "0"], "more than 0"),
         (&["--max-message-size", "0"], "1.."),
         (&["--ready-fd=-1"], "0.."),
+        (&["--fd=-1"], "0.."),
+        (&["--fd", "3", "--unix", "ws.sock"], "cannot be used with"),
         (&["handlers"], "unexpected argument 'handlers'"),
         (&["-V"], "--validation-host"),
         (&["-P", "http"], "0 to 65535"),
@@ -412,6 +416,17 @@ fn numbers_below_one_switch_off() {
     let config = resolved(tree.path(), &["--thread-monitor-interval-in-sec", "3", "-x", "/a,b,"]).unwrap();
     assert_eq!(config.thread_monitor, Some(Duration::from_secs(3)));
     assert_eq!(config.cgi_directories, ["/a", "b", ""]);
+}
+
+#[test]
+fn where_to_listen_besides_host_and_port() {
+    let tree = tree();
+    let listen = |typed: &[&str]| resolved(tree.path(), typed).unwrap().listen;
+    assert_eq!((listen(&[]).fds, listen(&[]).unix), (vec![], None));
+    assert_eq!(listen(&["--fd", "7"]).fds, [7]);
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(listen(&["--unix", "ws.sock"]).unix, Some(here.join("ws.sock")));
+    assert_eq!(listen(&["--unix", ""]).unix, None);
 }
 
 #[test]

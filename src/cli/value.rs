@@ -78,3 +78,37 @@ pub(super) fn positive_seconds(text: &str) -> Result<Duration, &'static str> {
         time => Ok(time),
     }
 }
+
+/// The file descriptors of the sockets that systemd passes to this process (`sd_listen_fds(3)`).
+pub(super) fn systemd_fds() -> Vec<i32> {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    fds_passed_to(std::process::id(), number("LISTEN_PID"), number("LISTEN_FDS"))
+}
+
+/// `sd_listen_fds(3)`: as many as `LISTEN_FDS` says, from 3 on, if `LISTEN_PID` is this process and not the one
+/// that started it.
+fn fds_passed_to(this: u32, pid: Option<u32>, count: Option<u32>) -> Vec<i32> {
+    const FIRST: i32 = 3;
+    let count = count.filter(|_| pid == Some(this)).and_then(|count| i32::try_from(count).ok()).unwrap_or(0);
+    (FIRST..FIRST.saturating_add(count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fds_passed_to;
+
+    #[test]
+    fn systemd_passes_sockets_to_one_process() {
+        for (pid, count, expected) in [
+            (None, None, vec![]),
+            (None, Some(1), vec![]),
+            (Some(7), None, vec![]),
+            (Some(8), Some(1), vec![]),
+            (Some(7), Some(0), vec![]),
+            (Some(7), Some(1), vec![3]),
+            (Some(7), Some(2), vec![3, 4]),
+        ] {
+            assert_eq!(fds_passed_to(7, pid, count), expected, "{pid:?} {count:?}");
+        }
+    }
+}

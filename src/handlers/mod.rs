@@ -14,9 +14,12 @@ pub mod watcher;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use bytes::Bytes;
+use rustls::ServerConnection;
+use socket2::Socket;
 
 use crate::http::head::RequestHead;
 
@@ -40,18 +43,29 @@ pub trait ReadyHandler: Send {
 /// A connection at the moment when it leaves the async world.
 #[derive(Debug)]
 pub struct HandlerConnection {
-    /// The socket, in blocking mode, without Nagle's delay (`TCP_NODELAY`).
-    pub socket: TcpStream,
+    /// What the bytes go over.
+    pub transport: Transport,
     /// What was read behind the request head.
     pub unread: Bytes,
     /// The request head, its target reduced to a resource (`ws://host/a` → `/a`).
     pub head: RequestHead,
-    /// The client's address.
+    /// The client's address. A client of a Unix socket has none and gets 127.0.0.1, port 0: handlers index it.
     pub peer: SocketAddr,
     /// The server's name and port as configured (pywebsocket: `connection.local_addr`).
     pub local: (String, u16),
     /// Whether the client came over TLS.
     pub is_https: bool,
+}
+
+/// What a connection's bytes go over. Every socket is in blocking mode.
+#[derive(Debug)]
+pub enum Transport {
+    /// TCP, without Nagle's delay (`TCP_NODELAY`).
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// TLS on either, its handshake done. Bytes may be waiting in it.
+    Tls(Socket, Box<ServerConnection>),
 }
 
 /// A request for a handler's resource had a fragment (RFC 6455 section 3: it must not).

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::disable_delay;
+use super::stream::{Socket, Stream};
+use super::tls::{AcceptError, Tls};
 use crate::config::PolicyConfig;
 use crate::handlers::{HandlerConnection, HandlerHost, ReadyHandler};
 use crate::http::error_page::{error_page, error_response, python_repr, reason_phrase};
@@ -32,13 +32,18 @@ const MAX_SKIPPED_BODY: usize = 64 * 1024;
 const MAX_LINGER_BYTES: usize = 1024 * 1024;
 const MAX_LINGER_TIME: Duration = Duration::from_secs(2);
 
+/// What a client gets that speaks HTTP where TLS is spoken.
+const USE_TLS: &str = "This port speaks TLS; use https:// or wss:// instead of http:// or ws://";
+
 /// What all connections share.
 pub(super) struct Context {
     /// The files that are served where there is no handler.
     pub(super) files: Files,
     /// The server's name and port as configured.
     pub(super) local: (String, u16),
-    /// How long a client may take for a request head.
+    /// TLS, if that is what clients speak here.
+    pub(super) tls: Option<Arc<Tls>>,
+    /// How long a client may take for a request head, and for a TLS handshake.
     pub(super) head_timeout: Duration,
     /// The handlers.
     pub(super) host: Arc<dyn HandlerHost>,
@@ -49,17 +54,40 @@ pub(super) struct Context {
 }
 
 /// Serves `socket` until it is closed or a handler has it.
-pub(super) async fn serve(context: Arc<Context>, socket: TcpStream, peer: SocketAddr) {
-    disable_delay(&socket);
-    let connection = Connection { context, socket, peer, input: BytesMut::new(), skip: 0 };
-    if let Err(error) = connection.run().await {
+pub(super) async fn serve(context: Arc<Context>, socket: Socket, peer: SocketAddr) {
+    if let Err(error) = serve_fallibly(context, socket, peer).await {
         tracing::debug!(target: LOG_REQUEST, "Connection of {peer} ended: {error}");
+    }
+}
+
+async fn serve_fallibly(context: Arc<Context>, socket: Socket, peer: SocketAddr) -> io::Result<()> {
+    let connect =
+        |socket| Connection { context: Arc::clone(&context), socket, peer, input: BytesMut::new(), skip: 0 };
+    let Some(tls) = &context.tls else {
+        return connect(Stream::Plain(socket)).run().await;
+    };
+    let handshake = timeout(context.head_timeout, tls.accept(socket));
+    match context.stop.run_until_cancelled(handshake).await {
+        Some(Ok(Ok(stream))) => connect(stream).run().await,
+        Some(Ok(Err(AcceptError::Http(socket)))) => {
+            tracing::warn!(target: LOG_REQUEST, "{}: a request without TLS", peer.ip());
+            connect(Stream::Plain(socket)).end_with(&error_page(400, None, Some(USE_TLS), false)).await
+        }
+        Some(Ok(Err(AcceptError::Io(error)))) => {
+            tracing::info!(target: LOG_REQUEST, "{}: no TLS handshake: {error}", peer.ip());
+            Ok(())
+        }
+        Some(Err(_)) => {
+            tracing::info!(target: LOG_REQUEST, "{}: no TLS handshake within {:?}", peer.ip(), context.head_timeout);
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 
 struct Connection {
     context: Arc<Context>,
-    socket: TcpStream,
+    socket: Stream,
     peer: SocketAddr,
     /// What was received and not used yet.
     input: BytesMut,
@@ -181,16 +209,16 @@ impl Connection {
 
     /// Gives the connection to a handler.
     fn hand_over(self, ready: Box<dyn ReadyHandler>, head: RequestHead) -> io::Result<()> {
-        let socket = self.socket.into_std()?;
-        socket.set_nonblocking(false)?;
+        let is_https = self.socket.is_tls();
+        let transport = self.socket.into_transport()?;
         let resource = head.target.clone();
         let started = ready.start(HandlerConnection {
-            socket,
+            transport,
             unread: self.input.freeze(),
             head,
             peer: self.peer,
             local: self.context.local.clone(),
-            is_https: false,
+            is_https,
         });
         if let Err(error) = started {
             tracing::error!(target: LOG_REQUEST, "Cannot start a handler thread for {resource:?}: {error}");

@@ -1,12 +1,19 @@
-//! Listening sockets: which addresses, one port for all of them.
+//! Listening sockets: on every address of a name with one port, on a path, or passed to us.
 //!
 //! Must not import pyo3.
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, RawFd};
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
+use super::disable_delay;
+use super::stream::Socket;
 use crate::config::ListenConfig;
 use crate::error::StartError;
 use crate::logging::LOG_SERVER;
@@ -14,17 +21,78 @@ use crate::logging::LOG_SERVER;
 /// How many free ports are tried until one is free for every address.
 const PORT_ATTEMPTS: usize = 16;
 
-/// Sockets that listen, all on the same port.
+/// Sockets that listen: on addresses, all on the same port; or on a path; or those that were passed to us.
 #[derive(Debug)]
 pub struct Listeners {
-    sockets: Vec<TcpListener>,
+    sockets: Vec<StdListener>,
     addresses: Vec<SocketAddr>,
+    /// Where a client of a Unix socket connects to.
+    unix_path: Option<PathBuf>,
+    /// Removes the path of a Unix socket that we made.
+    unix_guard: Option<RemovedAtEnd>,
+}
+
+/// A socket that listens, not in a runtime yet.
+#[derive(Debug)]
+enum StdListener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A socket that listens, in a tokio runtime.
+pub(super) enum Listener {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+impl Listener {
+    /// The next connection. A client of a Unix socket has no address and gets 127.0.0.1, port 0: handlers expect
+    /// one.
+    pub(super) async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = listener.accept().await?;
+                disable_delay(&socket);
+                Ok((Socket::Tcp(socket), peer))
+            }
+            Self::Unix(listener) => {
+                let (socket, _) = listener.accept().await?;
+                Ok((Socket::Unix(socket), SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)))
+            }
+        }
+    }
+}
+
+/// A file that is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct RemovedAtEnd(PathBuf);
+
+impl Drop for RemovedAtEnd {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 impl Listeners {
-    /// Listens on every address that `config` names. An address that cannot be had is skipped with a warning,
+    /// Listens on what `config` names. An address that cannot be had is skipped with a warning,
     /// as in pywebsocket (a machine without IPv6); it is an error when none is left.
     pub fn bind(config: &ListenConfig) -> Result<Self, StartError> {
+        let listeners = match &config.unix {
+            Some(path) => Self::bind_unix(path, config.backlog)?,
+            None if config.fds.is_empty() => Self::bind_addresses(config)?,
+            None => Self::take_over(&config.fds)?,
+        };
+        for address in &listeners.addresses {
+            tracing::info!(target: LOG_SERVER, "Listen on: {address}");
+        }
+        if let Some(path) = &listeners.unix_path {
+            tracing::info!(target: LOG_SERVER, "Listen on: {}", path.display());
+        }
+        Ok(listeners)
+    }
+
+    fn bind_addresses(config: &ListenConfig) -> Result<Self, StartError> {
         let wanted = wanted_addresses(config)?;
         let mut attempts = PORT_ATTEMPTS;
         let (bound, failures) = loop {
@@ -43,45 +111,143 @@ impl Listeners {
         for (address, error) in failures {
             tracing::warn!(target: LOG_SERVER, "Not listening on {address}: {error}");
         }
-        let (sockets, addresses): (Vec<_>, Vec<_>) = bound.into_iter().unzip();
-        for address in &addresses {
-            tracing::info!(target: LOG_SERVER, "Listen on: {address}");
-        }
-        Ok(Self { sockets, addresses })
+        let (sockets, addresses) =
+            bound.into_iter().map(|(socket, address)| (StdListener::Tcp(socket), address)).unzip();
+        Ok(Self { sockets, addresses, unix_path: None, unix_guard: None })
     }
 
-    /// The addresses listened on, with the real port. Never empty.
+    /// Listens on a path. What an earlier server left there is replaced, if nobody listens on it.
+    fn bind_unix(path: &Path, backlog: i32) -> Result<Self, StartError> {
+        let fail = |source: io::Error| {
+            let hint = match source.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "stop the server that uses it, remove the file, or choose another path"
+                }
+                _ => "choose another path with --unix",
+            };
+            StartError::Listen { address: path.display().to_string(), source, hint }
+        };
+        let is_stale = || {
+            fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+                && UnixStream::connect(path)
+                    .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        };
+        if is_stale() {
+            fs::remove_file(path).map_err(fail)?;
+        }
+        let bind = || {
+            let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.bind(&SockAddr::unix(path)?)?;
+            let guard = RemovedAtEnd(path.to_owned());
+            socket.listen(backlog)?;
+            socket.set_nonblocking(true)?;
+            Ok((UnixListener::from(socket), guard))
+        };
+        let (listener, guard) = bind().map_err(fail)?;
+        Ok(Self {
+            sockets: vec![StdListener::Unix(listener)],
+            addresses: Vec::new(),
+            unix_path: Some(path.to_owned()),
+            unix_guard: Some(guard),
+        })
+    }
+
+    /// Takes over sockets that listen already.
+    fn take_over(fds: &[i32]) -> Result<Self, StartError> {
+        let mut listeners =
+            Self { sockets: Vec::new(), addresses: Vec::new(), unix_path: None, unix_guard: None };
+        for &fd in fds {
+            let fail = |problem: String| StartError::Descriptor { fd, problem };
+            let socket = listening_socket(fd).map_err(fail)?;
+            let address = socket.local_addr().map_err(|error| fail(error.to_string()))?;
+            if let Some(address) = address.as_socket() {
+                listeners.sockets.push(StdListener::Tcp(socket.into()));
+                listeners.addresses.push(address);
+            } else if address.is_unix() {
+                listeners.sockets.push(StdListener::Unix(socket.into()));
+                listeners.unix_path = address.as_pathname().map(Path::to_owned);
+            } else {
+                return Err(fail("neither a TCP nor a Unix socket".to_owned()));
+            }
+        }
+        Ok(listeners)
+    }
+
+    /// The addresses listened on, with the real port. Empty on a Unix socket.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The real port, the same for every address.
+    /// The real port, the same for every address, unless the sockets were passed to us; 0 on a Unix socket.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.addresses.first().map_or(0, SocketAddr::port)
     }
 
-    /// The sockets themselves.
+    /// The path of a Unix socket that is listened on, if there is no address.
     #[must_use]
-    pub fn sockets(&self) -> &[TcpListener] {
-        &self.sockets
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.unix_path.as_deref().filter(|_| self.addresses.is_empty())
     }
 
-    /// The same sockets once more, for another call of [`run`](super::run).
+    /// The descriptors of the sockets; they stay ours.
+    #[must_use]
+    pub fn filenos(&self) -> Vec<RawFd> {
+        let fileno = |socket: &StdListener| match socket {
+            StdListener::Tcp(socket) => socket.as_raw_fd(),
+            StdListener::Unix(socket) => socket.as_raw_fd(),
+        };
+        self.sockets.iter().map(fileno).collect()
+    }
+
+    /// The same sockets once more, for another call of [`run`](super::run), while `self` lives.
     pub fn try_clone(&self) -> Result<Self, StartError> {
-        let sockets = self.sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>();
-        Ok(Self { sockets: sockets.map_err(StartError::Runtime)?, addresses: self.addresses.clone() })
+        let copy = |socket: &StdListener| {
+            Ok(match socket {
+                StdListener::Tcp(socket) => StdListener::Tcp(socket.try_clone()?),
+                StdListener::Unix(socket) => StdListener::Unix(socket.try_clone()?),
+            })
+        };
+        let sockets = self.sockets.iter().map(copy).collect::<io::Result<_>>();
+        Ok(Self {
+            sockets: sockets.map_err(StartError::Runtime)?,
+            addresses: self.addresses.clone(),
+            unix_path: self.unix_path.clone(),
+            unix_guard: None,
+        })
     }
 
-    /// The sockets for the current tokio runtime.
-    pub(super) fn into_tokio(self) -> Result<Vec<tokio::net::TcpListener>, StartError> {
-        self.sockets
-            .into_iter()
-            .map(tokio::net::TcpListener::from_std)
-            .collect::<io::Result<_>>()
-            .map_err(StartError::Runtime)
+    /// The sockets for the current tokio runtime, and what is to be kept for as long as they listen.
+    pub(super) fn into_tokio(self) -> Result<(Vec<Listener>, Option<RemovedAtEnd>), StartError> {
+        let enter = |socket| {
+            Ok(match socket {
+                StdListener::Tcp(socket) => Listener::Tcp(tokio::net::TcpListener::from_std(socket)?),
+                StdListener::Unix(socket) => Listener::Unix(tokio::net::UnixListener::from_std(socket)?),
+            })
+        };
+        let sockets = self.sockets.into_iter().map(enter).collect::<io::Result<_>>();
+        Ok((sockets.map_err(StartError::Runtime)?, self.unix_guard))
     }
+}
+
+/// The socket `fd`, which was passed to this process, if it listens.
+fn listening_socket(fd: i32) -> Result<socket2::Socket, String> {
+    // SAFETY: `fcntl` touches no memory; a descriptor that is not open is an error.
+    if fd < 0 || unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+        return Err("not open in this process".to_owned());
+    }
+    // SAFETY: it is open, and whoever passed it by number gave it to us.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let socket = SockRef::from(&borrowed);
+    match (socket.r#type(), socket.is_listener()) {
+        (Ok(Type::STREAM), Ok(true)) => {}
+        (Err(_), _) => return Err("not a socket".to_owned()),
+        _ => return Err("not a stream socket that listens".to_owned()),
+    }
+    socket.set_nonblocking(true).map_err(|error| error.to_string())?;
+    // SAFETY: as above; nothing else in this process uses it.
+    Ok(unsafe { socket2::Socket::from_raw_fd(fd) })
 }
 
 /// Every address that `config` names, each once.
@@ -124,7 +290,7 @@ fn bind_all(wanted: &[SocketAddr], backlog: i32) -> (Bound, Failures) {
 }
 
 fn bind_one(address: SocketAddr, backlog: i32) -> io::Result<(TcpListener, SocketAddr)> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // IPv4 has a socket of its own.
         socket.set_only_v6(true)?;
@@ -167,7 +333,7 @@ mod tests {
     use super::*;
 
     fn config(host: Option<&str>, port: u16) -> ListenConfig {
-        ListenConfig { host: host.map(str::to_owned), port, backlog: 16 }
+        ListenConfig { host: host.map(str::to_owned), port, backlog: 16, ..ListenConfig::default() }
     }
 
     #[test]
@@ -208,7 +374,8 @@ mod tests {
         let first = Listeners::bind(&config(Some("127.0.0.1"), 0)).expect("listeners");
         let client = std::net::TcpStream::connect(first.addresses()[0]).expect("a connection");
         // The side that closes first keeps the address for a while.
-        drop(first.sockets[0].accept().expect("the connection"));
+        let StdListener::Tcp(listener) = &first.sockets[0] else { panic!("not TCP") };
+        drop(listener.accept().expect("the connection"));
         drop(client);
         let port = first.port();
         drop(first);

@@ -7,11 +7,13 @@
 mod connection;
 mod listener;
 mod ready;
+mod stream;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +26,8 @@ use crate::http::policy::PolicySource;
 use crate::logging::LOG_SERVER;
 use crate::shutdown;
 use connection::Context;
+use listener::Listener;
+use tls::Tls;
 
 pub use listener::Listeners;
 
@@ -31,20 +35,31 @@ pub use listener::Listeners;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until SIGINT or SIGTERM, and tells when it is ready ([`Config::ready`] and one line on stderr).
+/// SIGHUP reads the certificates again and calls `on_hangup`, on a thread that may block.
 /// Blocks, so the calling thread must be detached from Python. Connections that handlers have taken over are
 /// not waited for.
 pub fn serve(
     config: Arc<Config>,
     listeners: Listeners,
     host: Arc<dyn HandlerHost>,
+    on_hangup: impl Fn() + Send + Sync + 'static,
 ) -> Result<(), StartError> {
+    let tls = load_tls(&config)?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         // First the signals: who reads the ready line may send one at once.
         let stop = shutdown::token_of_signals().map_err(StartError::Runtime)?;
-        ready::announce(&config.ready, config.listen.host.as_deref(), listeners.port())?;
+        let reloaded = tls.clone();
+        shutdown::on_hangup(move || {
+            if let Some(tls) = &reloaded {
+                tls.reload();
+            }
+            on_hangup();
+        })
+        .map_err(StartError::Runtime)?;
+        ready::announce(&config, &listeners, tls.as_deref())?;
         let policy = Arc::new(config.policy.clone());
-        run(listeners, config, host, policy, stop).await
+        run_with(listeners, config, host, policy, stop, tls).await
     });
     // A file system call that hangs must not hold up the end.
     runtime.shutdown_background();
@@ -67,13 +82,37 @@ pub async fn run(
     policy: Arc<dyn PolicySource>,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
+    let tls = load_tls(&config)?;
+    run_with(listeners, config, host, policy, stop, tls).await
+}
+
+fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, StartError> {
+    config.tls.as_ref().map(|tls| Tls::load(tls).map(Arc::new)).transpose()
+}
+
+async fn run_with(
+    listeners: Listeners,
+    config: Arc<Config>,
+    host: Arc<dyn HandlerHost>,
+    policy: Arc<dyn PolicySource>,
+    stop: CancellationToken,
+    tls: Option<Arc<Tls>>,
+) -> Result<(), StartError> {
     let grace = config.grace;
     let context = Arc::new(Context {
         files: Files {
             root: config.document_root.clone(),
             allow_outside_root: config.handlers.allow_outside_root,
         },
-        local: (config.listen.host.clone().unwrap_or_default(), listeners.port()),
+        local: (
+            config.listen.host.clone().unwrap_or_default(),
+            match listeners.port() {
+                // A Unix socket has none.
+                0 => config.listen.port,
+                port => port,
+            },
+        ),
+        tls: tls.clone(),
         head_timeout: config.head_timeout,
         host,
         policy,
@@ -84,7 +123,12 @@ pub async fn run(
     let _end_guard = end.clone().drop_guard();
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
-    for listener in listeners.into_tokio()? {
+    if let Some(tls) = tls {
+        let (stop, end) = (stop.clone(), end.clone());
+        accepting.spawn(async move { end.run_until_cancelled(tls.watch(stop)).await });
+    }
+    let (listeners, _unix_path) = listeners.into_tokio()?;
+    for listener in listeners {
         let (context, end) = (Arc::clone(&context), end.clone());
         accepting.spawn(accept(listener, context, connections.clone(), end));
     }
@@ -97,12 +141,7 @@ pub async fn run(
 }
 
 /// Accepts connections, each served by a task of its own, until the stop.
-async fn accept(
-    listener: TcpListener,
-    context: Arc<Context>,
-    connections: TaskTracker,
-    end: CancellationToken,
-) {
+async fn accept(listener: Listener, context: Arc<Context>, connections: TaskTracker, end: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             () = context.stop.cancelled() => return,

@@ -13,6 +13,7 @@
 //! http://localhost:9998/
 //! ```
 //!
+//! With TLS the URLs are `https://` and `wss://`. On a Unix socket the port is 0 and the URL `unix:PATH`.
 //! The file appears whole: whoever sees it can read the port out of it.
 //! Must not import tokio or pyo3.
 
@@ -23,24 +24,44 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::FromRawFd as _;
 use std::path::Path;
 
-use crate::config::ReadyConfig;
+use super::listener::Listeners;
+use super::tls::Tls;
+use crate::config::Config;
 use crate::error::StartError;
 
-/// Tells everyone who wants to know that `port` of `host` (as configured) is listened on.
-pub(super) fn announce(config: &ReadyConfig, host: Option<&str>, port: u16) -> Result<(), StartError> {
-    let authority = format!("{}:{port}", shown_host(host));
-    let text = format!("{port}\nhttp://{authority}/\n");
-    if let Some(path) = &config.file {
+/// Tells everyone who wants to know where `listeners` listen.
+pub(super) fn announce(config: &Config, listeners: &Listeners, tls: Option<&Tls>) -> Result<(), StartError> {
+    let (port, (web, websocket)) = (listeners.port(), urls(config, listeners, tls.is_some()));
+    let text = format!("{port}\n{web}\n");
+    if let Some(path) = &config.ready.file {
         let option = || format!("--ready-file {}", path.display());
         write_file(path, &text).map_err(|source| StartError::Ready { option: option(), source })?;
     }
-    if let Some(fd) = config.fd {
+    if let Some(fd) = config.ready.fd {
         let option = || format!("--ready-fd {fd}");
         write_fd(fd, &text).map_err(|source| StartError::Ready { option: option(), source })?;
     }
     // Nobody reads stderr when this fails.
-    let _ = writeln!(io::stderr(), "wshost: listening on http://{authority}/ (ws://{authority}/)");
+    let _ = writeln!(io::stderr(), "wshost: listening on {web} ({websocket})");
+    if let Some(fingerprints) = tls.and_then(Tls::fingerprints) {
+        let _ = writeln!(io::stderr(), "wshost: its own certificate for localhost has {fingerprints}");
+    }
     Ok(())
+}
+
+/// What to connect to: for browsers, and for WebSocket clients.
+fn urls(config: &Config, listeners: &Listeners, is_tls: bool) -> (String, String) {
+    let (web, websocket) = if is_tls { ("https", "wss") } else { ("http", "ws") };
+    if let Some(path) = listeners.unix_path() {
+        return (format!("unix:{}", path.display()), format!("{websocket} over it"));
+    }
+    let host = match listeners.addresses() {
+        // Not ours to choose: what was configured does not count.
+        [address, ..] if !config.listen.fds.is_empty() => shown_host(Some(&address.ip().to_string())),
+        _ => shown_host(config.listen.host.as_deref()),
+    };
+    let authority = format!("{host}:{}", listeners.port());
+    (format!("{web}://{authority}/"), format!("{websocket}://{authority}/"))
 }
 
 /// The host for a URL that works in a browser on this machine.
@@ -112,24 +133,51 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 2);
     }
 
+    fn listeners(host: &str) -> (Config, Listeners) {
+        let mut config = Config::default();
+        config.listen.host = Some(host.to_owned());
+        config.listen.port = 0;
+        let listeners = Listeners::bind(&config.listen).expect("a free port");
+        (config, listeners)
+    }
+
     #[test]
     fn the_descriptor_is_written_and_closed() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
-        let config = ReadyConfig { file: None, fd: Some(writer.into_raw_fd()) };
-        announce(&config, Some("::1"), 9998).expect("written");
+        let (mut config, listeners) = listeners("127.0.0.1");
+        config.ready.fd = Some(writer.into_raw_fd());
+        announce(&config, &listeners, None).expect("written");
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("the end of the pipe");
-        assert_eq!(text, "9998\nhttp://[::1]:9998/\n");
+        let port = listeners.port();
+        assert_eq!(text, format!("{port}\nhttp://127.0.0.1:{port}/\n"));
+    }
+
+    #[test]
+    fn urls_say_how_to_connect() {
+        let (mut config, tcp) = listeners("localhost");
+        let port = tcp.port();
+        let expected = (format!("https://localhost:{port}/"), format!("wss://localhost:{port}/"));
+        assert_eq!(urls(&config, &tcp, true), expected);
+        config.listen.fds = vec![3];
+        let host = shown_host(Some(&tcp.addresses()[0].ip().to_string()));
+        assert_eq!(urls(&config, &tcp, false).0, format!("http://{host}:{port}/"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("s");
+        config.listen.unix = Some(path.clone());
+        let unix = Listeners::bind(&config.listen).expect("a free path");
+        assert_eq!(urls(&config, &unix, false).0, format!("unix:{}", path.display()));
     }
 
     #[test]
     fn what_cannot_be_written_is_named() {
-        let config = ReadyConfig { file: None, fd: Some(i32::MAX) };
-        let error = announce(&config, None, 1).expect_err("not open").to_string();
+        let (mut config, listeners) = listeners("127.0.0.1");
+        config.ready.fd = Some(i32::MAX);
+        let error = announce(&config, &listeners, None).expect_err("not open").to_string();
         assert!(error.starts_with("--ready-fd 2147483647: "), "{error}");
         let directory = tempfile::tempdir().expect("a directory");
-        let config = ReadyConfig { file: Some(directory.path().join("missing/ready")), fd: None };
-        let error = announce(&config, None, 1).expect_err("no directory").to_string();
+        config.ready.file = Some(directory.path().join("missing/ready"));
+        let error = announce(&config, &listeners, None).expect_err("no directory").to_string();
         assert!(error.starts_with("--ready-file ") && error.contains("missing/ready: "), "{error}");
     }
 }

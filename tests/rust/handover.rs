@@ -3,6 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 
+use wshost::handlers::Transport;
+
 use crate::support::Server;
 
 #[test]
@@ -10,7 +12,7 @@ fn the_handler_gets_the_socket_and_every_byte() {
     let server = Server::start();
     let mut client = server.connect();
     client.send("GET /handler?a=b HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\nfirst");
-    let mut taken = server.handed_over();
+    let taken = server.handed_over();
     assert_eq!(taken.unread.as_ref(), b"first");
     assert_eq!(taken.head.raw.as_ref(), b"GET /handler?a=b HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\n");
     assert_eq!(taken.head.target, "/handler?a=b");
@@ -18,14 +20,15 @@ fn the_handler_gets_the_socket_and_every_byte() {
     assert_eq!(taken.peer, client.0.local_addr().expect("an address"));
     assert_eq!(taken.local, ("127.0.0.1".to_owned(), server.port));
     assert!(!taken.is_https);
-    assert!(taken.socket.nodelay().expect("an option"));
+    let Transport::Tcp(mut socket) = taken.transport else { panic!("not TCP") };
+    assert!(socket.nodelay().expect("an option"));
     // SAFETY: F_GETFL touches no memory.
-    let flags = unsafe { libc::fcntl(taken.socket.as_raw_fd(), libc::F_GETFL) };
+    let flags = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) };
     assert_eq!(flags & libc::O_NONBLOCK, 0);
     let reader = std::thread::spawn(move || {
         let mut bytes = [0; 6];
-        taken.socket.read_exact(&mut bytes).expect("bytes");
-        taken.socket.write_all(b"answer").expect("written");
+        socket.read_exact(&mut bytes).expect("bytes");
+        socket.write_all(b"answer").expect("written");
         bytes
     });
     client.send("second");

@@ -140,7 +140,8 @@ fn process() {
     config.ready.file = Some(root.join("ready"));
     let listeners = Listeners::bind(&config.listen).expect("a free port");
     let (sender, _receiver) = channel();
-    server::serve(Arc::new(config), listeners, Arc::new(StubHost(sender))).expect("a clean end");
+    let on_hangup = || eprintln!("wshost: hangup");
+    server::serve(Arc::new(config), listeners, Arc::new(StubHost(sender)), on_hangup).expect("a clean end");
 }
 
 #[test]
@@ -165,6 +166,18 @@ fn a_second_signal_ends_the_process_at_once() {
         process.signal(signal);
         assert_eq!(process.end(), Some(code));
     }
+}
+
+#[test]
+fn a_hangup_asks_for_a_fresh_look_and_stops_nothing() {
+    let mut process = Process::start("1024");
+    for _ in 0..2 {
+        process.signal(libc::SIGHUP);
+        line_with(&mut process.stderr, "wshost: hangup");
+    }
+    connect(process.port);
+    process.signal(libc::SIGTERM);
+    assert_eq!(process.end(), Some(0));
 }
 
 #[test]

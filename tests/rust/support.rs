@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What the server does by default, on a free port of 127.0.0.1.
 pub fn config(document_root: &Path) -> Config {
     Config {
-        listen: ListenConfig { host: Some("127.0.0.1".to_owned()), port: 0, backlog: 128 },
+        listen: ListenConfig { host: Some("127.0.0.1".to_owned()), port: 0, ..ListenConfig::default() },
         document_root: document_root.to_owned(),
         handlers: HandlersConfig {
             root: document_root.to_owned(),

@@ -1,0 +1,208 @@
+//! What a handler's bytes go over: a socket, or TLS on it. Blocking, always used detached from Python.
+//!
+//! Must not import pyo3.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+
+use parking_lot::Mutex;
+use rustls::ServerConnection;
+use socket2::Socket;
+
+use crate::handlers::Transport;
+
+/// How much is read from the socket at once under TLS, in bytes: two records of nearly the largest size.
+const WIRE_SIZE: usize = 32 * 1024;
+
+/// A [`Transport`] that one thread may read from while another writes.
+///
+/// Reads must not overlap with reads, nor writes with writes, if their bytes are to stay together.
+pub enum Duplex {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// TLS on either.
+    Tls(Box<Tls>),
+}
+
+impl From<Transport> for Duplex {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp(socket) => Self::Tcp(socket),
+            Transport::Unix(socket) => Self::Unix(socket),
+            Transport::Tls(socket, session) => Self::Tls(Box::new(Tls {
+                socket,
+                session: Mutex::new(session),
+                incoming: Mutex::new(Incoming::default()),
+                outgoing: Mutex::new(Vec::new()),
+            })),
+        }
+    }
+}
+
+impl Duplex {
+    /// One read; 0 at the end of the stream.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => (&*socket).read(buffer),
+            Self::Unix(socket) => (&*socket).read(buffer),
+            Self::Tls(tls) => (&**tls).read(buffer),
+        }
+    }
+
+    /// Appends the next `wanted` bytes to `buffer`, fewer at the end of the stream. What came before an error is
+    /// in it, too.
+    pub fn read_up_to(&self, wanted: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
+        // `take` + `read_to_end` grows the vector as the bytes come and reads into its spare room.
+        match self {
+            Self::Tcp(socket) => socket.take(wanted).read_to_end(buffer),
+            Self::Unix(socket) => socket.take(wanted).read_to_end(buffer),
+            Self::Tls(tls) => tls.take(wanted).read_to_end(buffer),
+        }
+        .map(drop)
+    }
+
+    /// One write of what is in `parts`: as much of it as went out.
+    pub fn write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => (&*socket).write_vectored(parts),
+            Self::Unix(socket) => (&*socket).write_vectored(parts),
+            Self::Tls(tls) => tls.write_vectored(parts),
+        }
+    }
+
+    /// No more sending. Waits for nothing, and wakes a thread that waits to write.
+    pub fn close(&self) {
+        // A peer that is gone already is no error here.
+        let _ = match self {
+            Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
+            Self::Unix(socket) => socket.shutdown(Shutdown::Write),
+            Self::Tls(tls) => tls.close(),
+        };
+    }
+}
+
+/// TLS on a socket.
+///
+/// Lock order: `incoming` or `outgoing`, then `session`. Only the first two are held while the socket is waited
+/// for; `session` is held for as long as it takes to encrypt or decrypt what is in memory.
+pub struct Tls {
+    socket: Socket,
+    session: Mutex<Box<ServerConnection>>,
+    incoming: Mutex<Incoming>,
+    /// Encrypted bytes that must go out before any others. Whoever holds the lock may write to the socket, so that
+    /// records go out in the order in which they were encrypted.
+    outgoing: Mutex<Vec<u8>>,
+}
+
+/// Bytes from the socket that the session has not taken yet: `buffer[start..end]`.
+#[derive(Default)]
+struct Incoming {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Tls {
+    /// Gives the session what was received until it has something for `buffer`. `None`: more is needed.
+    fn decrypt(&self, incoming: &mut Incoming, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut session = self.session.lock();
+        let failure = loop {
+            match session.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result.map(Some),
+            }
+            if incoming.start == incoming.end {
+                break None;
+            }
+            let mut rest = &incoming.buffer[incoming.start..incoming.end];
+            incoming.start += session.read_tls(&mut rest)?;
+            if let Err(error) = session.process_new_packets() {
+                break Some(error);
+            }
+        };
+        let has_answer = session.wants_write();
+        drop(session);
+        if has_answer {
+            self.send_pending();
+        }
+        failure.map_or(Ok(None), |error| Err(io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
+    fn write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut outgoing = self.outgoing.lock();
+        let count = {
+            let mut session = self.session.lock();
+            let count = session.writer().write_vectored(parts)?;
+            // The answer to a key update is in it, too: rustls holds that back until there is data to send.
+            drain(&mut session, &mut outgoing)?;
+            count
+        };
+        let sent = send_all(&self.socket, &outgoing);
+        outgoing.clear();
+        sent.map(|()| count)
+    }
+
+    /// Sends what the session has to say by itself, an alert (RFC 8446 section 6). Not if that would have to wait:
+    /// for a peer that does not read, or for another thread's turn to write; then it goes out with the next data.
+    fn send_pending(&self) {
+        let Some(mut outgoing) = self.outgoing.try_lock() else { return };
+        if drain(&mut self.session.lock(), &mut outgoing).is_ok() {
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            // A peer that is gone shows up at the next read.
+            let sent = self.socket.send_with_flags(&outgoing, flags).unwrap_or(0);
+            outgoing.drain(..sent);
+        }
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.session.lock().send_close_notify();
+        self.send_pending();
+        self.socket.shutdown(Shutdown::Write)
+    }
+}
+
+impl Read for &Tls {
+    /// pywebsocket: the end of the connection is the end of the stream even if the peer did not announce it by a
+    /// `close_notify` (Python's `suppress_ragged_eofs`). WebSocket's closing handshake tells the two apart.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let mut incoming = self.incoming.lock();
+        let incoming = &mut *incoming;
+        loop {
+            if let Some(count) = self.decrypt(incoming, buffer)? {
+                return Ok(count);
+            }
+            incoming.buffer.resize(WIRE_SIZE, 0);
+            (incoming.start, incoming.end) = (0, 0);
+            incoming.end = (&self.socket).read(&mut incoming.buffer)?;
+            if incoming.end == 0 {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+/// Sends all of `bytes`, without SIGPIPE for the process when the peer is gone.
+fn send_all(socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match socket.send_with_flags(bytes, libc::MSG_NOSIGNAL) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Appends what `session` has for the wire to `outgoing`.
+fn drain(session: &mut ServerConnection, outgoing: &mut Vec<u8>) -> io::Result<()> {
+    while session.wants_write() {
+        session.write_tls(outgoing)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! TLS: what the server proves itself with, its handshakes, and certificates that are replaced while it runs.
+//!
+//! Must not import `bridge` or pyo3.
+
+mod certificates;
+mod self_signed;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig, version};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::stream::{Socket, Stream};
+use crate::config::{ClientAuth, TlsConfig};
+use crate::error::StartError;
+use crate::logging::LOG_SERVER;
+use certificates::TlsFile;
+pub(super) use self_signed::Fingerprints;
+
+/// How often the certificate files are looked at. A pair of files that is being replaced is whole by the next look,
+/// and links and replaced folders, which renewal programs like, need no special care.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The server's side of TLS.
+pub(super) struct Tls {
+    config: TlsConfig,
+    /// What new connections get. Open ones keep what they began with.
+    current: ArcSwap<ServerConfig>,
+    /// The files as they were when last read. Locked while they are read.
+    seen: Mutex<Vec<Option<FileState>>>,
+    /// Of a certificate that the server made itself.
+    fingerprints: Option<Fingerprints>,
+}
+
+/// What tells that a file is another one than before: device, inode, size, time of the last change.
+type FileState = (u64, u64, u64, SystemTime);
+
+impl Tls {
+    /// Reads and checks the certificates, or makes one.
+    pub(super) fn load(config: &TlsConfig) -> Result<Self, StartError> {
+        // Before they are read, so that a change in between is not missed.
+        let seen = states(config);
+        let (server, fingerprints) = if config.self_signed {
+            let made = self_signed::make()?;
+            (server_config(config, made.chain)?, Some(made.fingerprints))
+        } else {
+            (server_config(config, certificates::load(&config.certificate, &config.private_key)?)?, None)
+        };
+        Ok(Self {
+            config: config.clone(),
+            current: ArcSwap::from_pointee(server),
+            seen: Mutex::new(seen),
+            fingerprints,
+        })
+    }
+
+    /// What to know about a certificate that the server made itself.
+    pub(super) fn fingerprints(&self) -> Option<&Fingerprints> {
+        self.fingerprints.as_ref()
+    }
+
+    /// The TLS handshake. A client that speaks HTTP gets its socket back in [`AcceptError::Http`].
+    pub(super) async fn accept(&self, socket: Socket) -> Result<Stream, AcceptError> {
+        match socket.first_byte().await? {
+            // Every HTTP method begins with a letter, every TLS handshake with 0x16 (RFC 8446 section 5.1).
+            Some(byte) if byte.is_ascii_alphabetic() => return Err(AcceptError::Http(socket)),
+            Some(_) => {}
+            None => return Err(AcceptError::Io(io::ErrorKind::UnexpectedEof.into())),
+        }
+        let stream = TlsAcceptor::from(self.current.load_full()).accept(socket).await?;
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+
+    /// Reads the files again. If they are no good, new connections get what they got before, and the log says
+    /// why. Blocks.
+    pub(super) fn reload(&self) {
+        let mut seen = self.seen.lock();
+        *seen = states(&self.config);
+        if self.config.self_signed {
+            return;
+        }
+        let loaded = certificates::load(&self.config.certificate, &self.config.private_key)
+            .and_then(|chain| server_config(&self.config, chain));
+        match loaded {
+            Ok(server) => {
+                self.current.store(Arc::new(server));
+                tracing::info!(target: LOG_SERVER, "New connections get the certificate of {}", self.config.certificate.display());
+            }
+            Err(error) => {
+                tracing::error!(target: LOG_SERVER, "{error}; going on with the certificates read before");
+            }
+        }
+    }
+
+    /// Reads the files again if they are others than before. Blocks.
+    fn reload_if_changed(&self) {
+        let has_changed = *self.seen.lock() != states(&self.config);
+        if has_changed {
+            self.reload();
+        }
+    }
+
+    /// Follows changes of the files until `stop`.
+    pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_some() {
+            let this = Arc::clone(&self);
+            // The only error is a panic, which the panic hook has reported.
+            let _ = tokio::task::spawn_blocking(move || this.reload_if_changed()).await;
+        }
+    }
+}
+
+/// Why there is no TLS with a client.
+pub(super) enum AcceptError {
+    /// It speaks HTTP without TLS.
+    Http(Socket),
+    /// The handshake failed; the client has been told why.
+    Io(io::Error),
+}
+
+impl From<io::Error> for AcceptError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The states of all files that `config` names. `None`: not there.
+fn states(config: &TlsConfig) -> Vec<Option<FileState>> {
+    let authorities = match &config.client_auth {
+        ClientAuth::None => None,
+        ClientAuth::Optional(path) | ClientAuth::Required(path) => Some(path),
+    };
+    let own = [&config.certificate, &config.private_key];
+    own.into_iter().chain(authorities).map(|path| state(path)).collect()
+}
+
+fn state(path: &Path) -> Option<FileState> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok()?))
+}
+
+/// rustls's configuration: TLS 1.2 and 1.3, no ALPN (as pywebsocket).
+fn server_config(config: &TlsConfig, chain: certificates::Chain) -> Result<ServerConfig, StartError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = client_verifier(&config.client_auth, &provider)?;
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+        .map(|builder| builder.with_client_cert_verifier(verifier).with_cert_resolver(chain.into_resolver()))
+        .map_err(|error| TlsFile::certificate(&config.certificate).error(error))
+}
+
+/// Who asks clients for certificates and checks them.
+fn client_verifier(
+    client_auth: &ClientAuth,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, StartError> {
+    let (path, is_required) = match client_auth {
+        ClientAuth::None => return Ok(WebPkiClientVerifier::no_client_auth()),
+        ClientAuth::Optional(path) => (path, false),
+        ClientAuth::Required(path) => (path, true),
+    };
+    let file = TlsFile::authorities(path);
+    let mut roots = RootCertStore::empty();
+    for certificate in file.certificates(&file.read()?)? {
+        roots
+            .add(certificate)
+            .map_err(|error| file.error(format!("a certificate cannot be read: {error}")))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let builder = if is_required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map(|verifier| verifier as Arc<dyn ClientCertVerifier>).map_err(|error| file.error(error))
+}

@@ -1,0 +1,165 @@
+//! Certificates and keys out of PEM files, and what is wrong with them in one line.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ResolvesServerCert;
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::{Error, InconsistentKeys};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::oid_registry::{OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA, Oid, asn1_rs::oid};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
+
+use crate::error::StartError;
+
+/// Shortest RSA key that clients of today take, in bits.
+const MIN_RSA_BITS: usize = 2048;
+
+/// RFC 5758 section 3.2.
+const OID_ECDSA_WITH_SHA1: Oid<'static> = oid!(1.2.840.10045.4.1);
+
+/// A file that an option names.
+#[derive(Clone, Copy)]
+pub(super) struct TlsFile<'a> {
+    option: &'static str,
+    path: &'a Path,
+}
+
+impl<'a> TlsFile<'a> {
+    /// The server's certificate.
+    pub(super) fn certificate(path: &'a Path) -> Self {
+        Self { option: "--certificate", path }
+    }
+
+    /// The server's key.
+    fn private_key(path: &'a Path) -> Self {
+        Self { option: "--private-key", path }
+    }
+
+    /// Who signs clients' certificates.
+    pub(super) fn authorities(path: &'a Path) -> Self {
+        Self { option: "--tls-client-ca", path }
+    }
+
+    /// The error that something is wrong with this file.
+    pub(super) fn error(self, problem: impl Display) -> StartError {
+        StartError::TlsFile { option: self.option, path: self.path.to_owned(), problem: problem.to_string() }
+    }
+
+    /// What is in the file.
+    pub(super) fn read(self) -> Result<Vec<u8>, StartError> {
+        fs::read(self.path).map_err(|source| StartError::File {
+            option: self.option,
+            path: self.path.to_owned(),
+            source,
+        })
+    }
+
+    /// The certificates in `text`, at least one.
+    pub(super) fn certificates(self, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, StartError> {
+        let certificates = CertificateDer::pem_slice_iter(text)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| self.error(format!("the PEM is damaged: {error}")))?;
+        if certificates.is_empty() {
+            return Err(self.error("no certificate in it; it must be PEM, with \"BEGIN CERTIFICATE\""));
+        }
+        Ok(certificates)
+    }
+
+    /// The key in `text`: PKCS#8, PKCS#1 or SEC1.
+    fn key(self, text: &[u8]) -> Result<Arc<dyn SigningKey>, StartError> {
+        if is_encrypted(text) {
+            return Err(self
+                .error("the key is encrypted; write it without a password: openssl pkey -in FILE -out NEW"));
+        }
+        let key = PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
+            pem::Error::NoItemsFound => {
+                self.error("no private key in it; it must be PEM, with \"BEGIN PRIVATE KEY\"")
+            }
+            error => self.error(format!("the PEM is damaged: {error}")),
+        })?;
+        any_supported_type(&key).map_err(|_| {
+            self.error(
+                "cannot use this key; it must be RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519",
+            )
+        })
+    }
+}
+
+/// Whether there is an encrypted key in `text`: PKCS#8, or OpenSSL's own older form (RFC 1421 header fields).
+fn is_encrypted(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED")
+}
+
+/// What a server proves itself with.
+pub(super) struct Chain(CertifiedKey);
+
+impl Chain {
+    pub(super) fn into_resolver(self) -> Arc<dyn ResolvesServerCert> {
+        Arc::new(SingleCertAndKey::from(self.0))
+    }
+}
+
+/// Reads and checks a certificate, those that follow it in its file, and its key.
+pub(super) fn load(certificate: &Path, private_key: &Path) -> Result<Chain, StartError> {
+    let certificate = TlsFile::certificate(certificate);
+    let private_key = TlsFile::private_key(private_key);
+    let certificates = certificate.certificates(&certificate.read()?)?;
+    // A weak key is reported as that, not as one that cannot be used.
+    check(&certificates[0]).map_err(|problem| certificate.error(problem))?;
+    let key = private_key.key(&private_key.read()?)?;
+    chain(certificates, key).map_err(|error| match error {
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => private_key.error(format!(
+            "does not belong to the certificate in {}; name the key that it was made with",
+            certificate.path.display()
+        )),
+        error => certificate.error(error),
+    })
+}
+
+/// A chain whose first certificate is that of `key`.
+pub(super) fn chain(
+    certificates: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+) -> Result<Chain, Error> {
+    let certified = CertifiedKey::new(certificates, key);
+    certified.keys_match()?;
+    Ok(Chain(certified))
+}
+
+/// Whether clients would refuse this certificate at once, and why.
+fn check(certificate: &CertificateDer<'_>) -> Result<(), String> {
+    let (_, certificate) = X509Certificate::from_der(certificate)
+        .map_err(|error| format!("the certificate cannot be read: {error}"))?;
+    let validity = certificate.validity();
+    let now = x509_parser::time::ASN1Time::now();
+    if now < validity.not_before {
+        return Err(format!(
+            "the certificate is not valid before {}; check the clock, or use another certificate",
+            validity.not_before
+        ));
+    }
+    if now > validity.not_after {
+        return Err(format!("the certificate has expired on {}; renew it", validity.not_after));
+    }
+    if let Ok(PublicKey::RSA(key)) = certificate.public_key().parsed() {
+        let bits = key.key_size();
+        if bits < MIN_RSA_BITS {
+            return Err(format!(
+                "the certificate is too weak: RSA with {bits} bits; make one with {MIN_RSA_BITS} or more"
+            ));
+        }
+    }
+    let signature = &certificate.signature_algorithm.algorithm;
+    if [OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA, OID_ECDSA_WITH_SHA1].contains(signature) {
+        return Err("the certificate is too weak: signed with MD5 or SHA-1; make one with SHA-256".to_owned());
+    }
+    Ok(())
+}
