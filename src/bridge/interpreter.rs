@@ -120,7 +120,8 @@ fn install_packages(py: Python<'_>) -> PyResult<()> {
     let native = pyo3::wrap_pymodule!(crate::_native)(py);
     sys.getattr("modules")?.set_item("wshost._native", native)?;
     let path = sys.getattr("path")?;
-    path.call_method1("insert", (0, env::current_dir()?))?;
+    // As text: a `pathlib.Path`, which PyO3 makes of a path, is no entry that Python looks at.
+    path.call_method1("insert", (0, env::current_dir()?.into_os_string()))?;
     let files = PyDict::new(py);
     collect(&files, &PYTHON_FILES)?;
     let bootstrap =

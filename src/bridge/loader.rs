@@ -101,7 +101,8 @@ fn run<'py>(py: Python<'py>, path: &Path, source: &Bound<'py, PyAny>) -> PyResul
     let stem = path.with_extension("");
     let name = format!("wsh_handlers{}", stem.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "."));
     let module = PyModule::new(py, &name)?;
-    module.setattr("__file__", path)?;
+    // As text, as Python's own importer has it; a `Path` would become a `pathlib.Path`.
+    module.setattr("__file__", path.as_os_str())?;
     let modules = py.import("sys")?.getattr("modules")?;
     let previous = modules.call_method1("get", (&name,))?;
     modules.set_item(&name, &module)?;
