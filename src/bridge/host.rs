@@ -15,7 +15,7 @@ use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
 use super::handshake::do_handshake;
 use super::loader::PythonLoader;
-use super::python_logging::{Level, Logger, traceback};
+use super::python_logging::{Level, Logger, repr, traceback};
 use super::request::Request;
 use super::socket::Socket;
 use crate::handlers::registry::{Registry, Snapshot};
@@ -147,7 +147,8 @@ fn log_abort(py: Python<'_>, error: &PyErr) {
 fn report(py: Python<'_>, error: &PyErr, peer: SocketAddr, on_error: Option<&Py<PyAny>>) {
     let Some(on_error) = on_error else {
         SERVER_LOG.log(py, Level::Error, || {
-            format!("Exception in processing request from: {peer:?}\n{}", traceback(py, error))
+            let peer = address(py, peer).map_or_else(|_| peer.to_string(), |peer| repr(&peer.into_any()));
+            format!("Exception in processing request from: {peer}\n{}", traceback(py, error))
         });
         return;
     };
