@@ -16,10 +16,10 @@ from serving import REPOSITORY, SECONDS, serve, talk
 from websockets.exceptions import ConnectionClosed
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[str]:
+@pytest.fixture(scope="module", params=["binary", "wheel"])
+def host(request: pytest.FixtureRequest) -> Iterator[str]:
     """`localhost:PORT` of a server on `handlers/`."""
-    with serve(REPOSITORY / "handlers", "-m", "handler_map.txt") as address:
+    with serve(REPOSITORY / "handlers", "-m", "handler_map.txt", way=request.param) as address:
         yield address
 
 

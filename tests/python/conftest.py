@@ -1,0 +1,32 @@
+"""Fixtures: the two ways to start wshost, and servers that surely end."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from serving import Server
+
+
+class Start(Protocol):
+    """Starts a server on the test's folder; the options are those of `serving.Server`."""
+
+    def __call__(self, *options: str, **settings: Any) -> Server: ...
+
+
+@pytest.fixture(params=["binary", "wheel"])
+def way(request: pytest.FixtureRequest) -> str:
+    """The binary with Python inside, and the wheel inside a Python: a test that takes this runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts servers on `tmp_path` that end with the test: of the binary unless `way` says otherwise."""
+    with contextlib.ExitStack() as servers:
+
+        def begin(*options: str, **settings: Any) -> Server:
+            return servers.enter_context(Server(settings.pop("root", tmp_path), *options, **settings))
+
+        yield begin
