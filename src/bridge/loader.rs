@@ -96,10 +96,11 @@ fn one_line(py: Python<'_>, error: &PyErr) -> String {
 }
 
 /// Runs a file's code in a new module that stands in `sys.modules` (where dataclasses, pickle and typing look
-/// their module up) as `wsh_handlers` and the path. The old module of the file stays there if this fails.
+/// their module up) as `wsh_handlers:` and the path. The old module of the file stays there if this fails.
 fn run<'py>(py: Python<'py>, path: &Path, source: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyModule>> {
     let stem = path.with_extension("");
-    let name = format!("wsh_handlers{}", stem.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "."));
+    // Without dots: behind one, Python looks for a package to import the module from.
+    let name = format!("wsh_handlers:{}", stem.to_string_lossy().replace('%', "%25").replace('.', "%2E"));
     let module = PyModule::new(py, &name)?;
     // As text, as Python's own importer has it; a `Path` would become a `pathlib.Path`.
     module.setattr("__file__", path.as_os_str())?;
