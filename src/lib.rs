@@ -33,10 +33,20 @@ use std::ffi::OsString;
 use pyo3::prelude::*;
 
 /// Runs the command line `args` (the program's name first) and returns the exit code.
+///
+/// SIGINT is the server's while it runs: Python's own handler, which tokio would call as well, leaves a
+/// `KeyboardInterrupt` behind. Must be called on the main thread.
 #[pyfunction]
-fn main(py: Python<'_>, args: Vec<OsString>) -> u8 {
+fn main(py: Python<'_>, args: Vec<OsString>) -> PyResult<u8> {
+    let signals = py.import("signal")?;
+    let interrupt = signals.getattr("SIGINT")?;
+    let handler = signals.call_method1("getsignal", (&interrupt,))?;
+    let is_pythons = handler.is(&signals.getattr("default_int_handler")?);
+    if is_pythons {
+        signals.call_method1("signal", (&interrupt, signals.getattr("SIG_DFL")?))?;
+    }
     // Python runs already: `--python` has nothing left to choose.
-    py.detach(|| {
+    let code = py.detach(|| {
         program::run(args, |python| match python {
             None => Ok(()),
             Some(_) => Err(error::StartError::Python(
@@ -44,7 +54,11 @@ fn main(py: Python<'_>, args: Vec<OsString>) -> u8 {
                     .to_owned(),
             )),
         })
-    })
+    });
+    if is_pythons {
+        signals.call_method1("signal", (&interrupt, &handler))?;
+    }
+    Ok(code)
 }
 
 /// The native part of wshost. Its names are reached through `pywebsocket3` and `wshost`.

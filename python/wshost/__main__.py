@@ -1,6 +1,7 @@
 """`python -m wshost` and the `wshost` console script: the command line."""
 
 import io
+import os
 import sys
 
 from wshost import _native
@@ -11,7 +12,15 @@ def main() -> None:
     # What handlers print goes out line by line, into pipes too: harnesses read it while the server runs.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
-    sys.exit(_native.main(sys.argv))
+    code = _native.main(sys.argv)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass  # Nobody is left to tell.
+    # Handlers that still run end with the process; Python is not finalized under them, which would abort it.
+    os._exit(code)
 
 
 if __name__ == '__main__':
