@@ -3,16 +3,10 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
-from serving import Server
-
-
-class Start(Protocol):
-    """Starts a server on the test's folder; the options are those of `serving.Server`."""
-
-    def __call__(self, *options: str, **settings: Any) -> Server: ...
+from serving import Server, Start
 
 
 @pytest.fixture(params=["binary", "wheel"])

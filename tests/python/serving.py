@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Optional, Union
+from typing import IO, Any, Optional, Protocol, Union
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
@@ -228,6 +228,12 @@ class Server:
         found = re.search(rf"{name}:\s+(\d+) kB", text)
         assert found, text
         return int(found.group(1)) * 1024
+
+
+class Start(Protocol):
+    """The fixture `start`: starts a server on the test's folder. The settings are those of `Server`."""
+
+    def __call__(self, *options: str, **settings: Any) -> Server: ...
 
 
 @contextlib.contextmanager

@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Start
-from serving import ECHO, SECONDS, close_body, handler, wait_until, write
+from serving import ECHO, SECONDS, Start, close_body, handler, wait_until, write
 from websockets.exceptions import ConnectionClosed
 
 

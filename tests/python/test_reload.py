@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Start
-from serving import SECONDS, Server, handler, wait_until, write
+from serving import SECONDS, Server, Start, handler, wait_until, write
 
 Save = Callable[[Path, str], None]
 
