@@ -99,6 +99,14 @@ pub enum StartError {
         /// What the system said.
         reason: String,
     },
+    /// The compatible packages could not be written.
+    #[error("vendor {}: {source}; name a directory that exists and can be written", path.display())]
+    Vendor {
+        /// The directory, or the file in it.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Python could not be started.
     #[error("cannot start Python: {0}")]
     Python(String),

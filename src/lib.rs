@@ -13,6 +13,7 @@
 //! - [`http`] – request heads, error pages, files
 //! - [`websocket`] – pure: handshake, header grammar, frames, messages, deflate, close codes
 //! - [`handlers`] – which file serves which resource: registry, watcher, reload
+//! - [`python_files`] – the files of `python/`, carried inside
 //! - [`bridge`] – the only module that names PyO3: interpreter, loader, handler threads, the Python objects
 
 pub mod bridge;
@@ -24,6 +25,7 @@ pub mod handlers;
 pub mod http;
 pub mod logging;
 pub mod program;
+pub mod python_files;
 pub mod server;
 pub mod shutdown;
 pub mod websocket;

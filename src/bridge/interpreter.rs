@@ -9,14 +9,15 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use include_dir::{Dir, include_dir};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyModule};
 
 use crate::error::StartError;
+use crate::python_files;
 
-static PYTHON_FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/python");
+/// The file that makes the others importable.
+const BOOTSTRAP: &str = "wshost/_embedded.py";
 
 /// The version of the library that this program is linked with, as `3.11`.
 const BUILD_VERSION: &str = env!("WSHOST_BUILD_PYTHON_VERSION");
@@ -123,9 +124,13 @@ fn install_packages(py: Python<'_>) -> PyResult<()> {
     // As text: a `pathlib.Path`, which PyO3 makes of a path, is no entry that Python looks at.
     path.call_method1("insert", (0, env::current_dir()?.into_os_string()))?;
     let files = PyDict::new(py);
-    collect(&files, &PYTHON_FILES)?;
-    let bootstrap =
-        PYTHON_FILES.get_file("wshost/_embedded.py").map(include_dir::File::contents).unwrap_or_default();
+    let mut bootstrap: &[u8] = b"";
+    for file in python_files::all() {
+        files.set_item(file.path(), PyBytes::new(py, file.contents()))?;
+        if file.path() == Path::new(BOOTSTRAP) {
+            bootstrap = file.contents();
+        }
+    }
     let bootstrap = CString::new(bootstrap)?;
     let module = PyModule::from_code(py, &bootstrap, c"wshost/_embedded.py", c"wshost._embedded")?;
     module.call_method1("install", (files,))?;
@@ -162,14 +167,4 @@ fn library() -> Option<String> {
         }
         Some(text_of(info.assume_init().dli_fname))
     }
-}
-
-/// Adds the Python files of a folder, by path.
-fn collect(files: &Bound<'_, PyDict>, folder: &Dir<'_>) -> PyResult<()> {
-    for file in folder.files() {
-        if file.path().extension().is_some_and(|extension| extension == "py") {
-            files.set_item(file.path(), PyBytes::new(files.py(), file.contents()))?;
-        }
-    }
-    folder.dirs().try_for_each(|folder| collect(files, folder))
 }

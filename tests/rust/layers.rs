@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("main", &[]),
     ("lib", &["bridge", "embed", "program"]),
     ("embed", &["bridge", "handlers", "http", "server"]),
-    ("program", &["bridge", "cli", "handlers", "logging", "server"]),
+    ("program", &["bridge", "cli", "handlers", "logging", "python_files", "server"]),
     ("cli", &[]),
+    ("python_files", &[]),
     ("config", &[]),
     ("error", &[]),
     ("logging", &[]),
@@ -22,7 +23,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
 
 /// The same for the two parts that stand between the server and Python.
 const MAY_USE_BETWEEN: [(&str, &[&str]); 2] =
-    [("handlers", &["http"]), ("bridge", &["handlers", "http", "logging", "websocket"])];
+    [("handlers", &["http"]), ("bridge", &["handlers", "http", "logging", "python_files", "websocket"])];
 
 fn source_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of src/") {
