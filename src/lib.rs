@@ -32,7 +32,10 @@ pub mod websocket;
 
 use std::ffi::OsString;
 
+use pyo3::IntoPyObjectExt as _;
+use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 /// Runs the command line `args` (the program's name first) and returns the exit code.
 ///
@@ -63,11 +66,35 @@ fn main(py: Python<'_>, args: Vec<OsString>) -> PyResult<u8> {
     Ok(code)
 }
 
+/// Reads the options in `args` (without the program's name) and the file of `--config`, and gives those of
+/// pywebsocket under the names that its own parser has for them, with their types.
+///
+/// Like argparse, prints help and wrong usage and raises `SystemExit`.
+#[pyfunction]
+fn parse_options(py: Python<'_>, args: Vec<OsString>) -> PyResult<Bound<'_, PyDict>> {
+    let args = std::iter::once("wshost".into()).chain(args).collect();
+    let values = py.detach(|| cli::reference_options(args)).map_err(|error| {
+        error.print();
+        PySystemExit::new_err(error.exit_code())
+    })?;
+    let options = PyDict::new(py);
+    for (name, value) in values {
+        let value = match value {
+            cli::Value::None => py.None().into_bound(py),
+            cli::Value::Flag(flag) => flag.into_bound_py_any(py)?,
+            cli::Value::Number(number) => number.into_bound_py_any(py)?,
+            cli::Value::Text(text) => text.into_bound_py_any(py)?,
+        };
+        options.set_item(name, value)?;
+    }
+    Ok(options)
+}
+
 /// The native part of wshost. Its names are reached through `pywebsocket3` and `wshost`.
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::main;
+    use super::{main, parse_options};
     #[pymodule_export]
     use crate::bridge::connection::Connection;
     #[pymodule_export]

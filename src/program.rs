@@ -2,6 +2,7 @@
 //! same; they differ in who starts Python.
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,18 +23,23 @@ pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Resu
     let invocation = match cli::parse(args) {
         Ok(invocation) => invocation,
         Err(error) => {
-            // Nobody is left to tell when stderr is closed.
-            let _ = error.print();
-            return u8::try_from(error.exit_code()).unwrap_or(2);
+            error.print();
+            return error.exit_code();
         }
     };
-    let result = start_python(invocation.python()).and_then(|()| match invocation {
-        Invocation::Version { .. } => {
-            println!("wshost {}\n{}", env!("CARGO_PKG_VERSION"), interpreter::description()?);
+    let python = invocation.python().map(Path::to_owned);
+    let result = match invocation {
+        Invocation::Print(text) => {
+            // A reader that has seen enough is no failure.
+            let _ = io::stdout().write_all(&text);
             Ok(())
         }
-        Invocation::Serve(options) => serve(options),
-    });
+        Invocation::Version { .. } => start_python(python.as_deref()).and_then(|()| {
+            println!("wshost {}\n{}", env!("CARGO_PKG_VERSION"), interpreter::description()?);
+            Ok(())
+        }),
+        Invocation::Serve(options) => start_python(python.as_deref()).and_then(|()| serve(options)),
+    };
     match result {
         Ok(()) => 0,
         Err(error) => {

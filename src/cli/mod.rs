@@ -3,7 +3,11 @@
 //!
 //! A new option is one field in `options`, one line in [`Options::resolve`] and one row in `tests`. Must not import anything but `config` and `error`; nothing here needs Python.
 
+mod config_file;
+mod ini;
+mod names;
 mod options;
+mod reference;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -17,7 +21,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use clap::{Args, Command, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use clap_complete::Shell;
 
 use crate::config::{
     ClientAuth, Config, HandlersConfig, ListenConfig, LogConfig, PolicyConfig, ReadyConfig, TlsConfig,
@@ -26,7 +31,9 @@ use crate::error::StartError;
 
 use options::{PolicyOptions, TlsOptions};
 
+pub use config_file::ConfigFileError;
 pub use options::Options;
+pub use reference::{Value, reference_options};
 
 /// What the command line asks for.
 #[derive(Debug, Clone)]
@@ -39,6 +46,8 @@ pub enum Invocation {
         /// `--python`: the interpreter or virtual environment to start.
         python: Option<PathBuf>,
     },
+    /// Print this: a completion script or the manual page.
+    Print(Vec<u8>),
 }
 
 impl Invocation {
@@ -49,18 +58,58 @@ impl Invocation {
         match self {
             Self::Serve(options) => options.server.python.as_deref(),
             Self::Version { python } => python.as_deref(),
+            Self::Print(_) => None,
         }
     }
 }
 
-/// Reads a command line; `args[0]` is the program's name, as `std::env::args_os` gives it.
-///
-/// The error is also how `--help` comes back: `print` it, and exit with its `exit_code` (0 for help, 2 for
-/// wrong usage).
-pub fn parse(args: Vec<OsString>) -> Result<Invocation, clap::Error> {
-    let mut command = command();
-    let mut matches = command.try_get_matches_from_mut(args)?;
-    let options = Options::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
+/// Why a command line cannot be used. Also how `--help` comes back.
+#[derive(Debug)]
+pub enum UsageError {
+    /// What was typed is wrong, or asks for help.
+    Typed(clap::Error),
+    /// The file of options cannot be used.
+    ConfigFile(ConfigFileError),
+}
+
+impl UsageError {
+    /// The exit code: 0 for help, 2 for wrong usage, 1 for a file of options that cannot be read (as
+    /// pywebsocket).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Typed(error) => u8::try_from(error.exit_code()).unwrap_or(2),
+            Self::ConfigFile(ConfigFileError::Option { .. }) => 2,
+            Self::ConfigFile(_) => 1,
+        }
+    }
+
+    /// Prints help to stdout, and everything else to stderr.
+    pub fn print(&self) {
+        match self {
+            // Nobody is left to tell when stderr is closed.
+            Self::Typed(error) => drop(error.print()),
+            Self::ConfigFile(error) => eprintln!("wshost: {error}"),
+        }
+    }
+}
+
+/// Reads a command line and the file that its `--config` names; `args[0]` is the program's name, as
+/// `std::env::args_os` gives it.
+pub fn parse(args: Vec<OsString>) -> Result<Invocation, UsageError> {
+    let command = command();
+    let mut matches = matches(&command, args)?;
+    if let Some((_, mut arguments)) = matches.remove_subcommand() {
+        let mut text = Vec::new();
+        match arguments.try_remove_one::<Shell>("shell").ok().flatten() {
+            Some(shell) => clap_complete::generate(shell, &mut command.clone(), PROGRAM, &mut text),
+            // Writing to memory cannot fail.
+            None => drop(clap_mangen::Man::new(command).render(&mut text)),
+        }
+        return Ok(Invocation::Print(text));
+    }
+    let options = Options::from_arg_matches_mut(&mut matches)
+        .map_err(|error| UsageError::Typed(error.format(&mut command.clone())))?;
     Ok(if options.server.version {
         Invocation::Version { python: options.server.python }
     } else {
@@ -68,14 +117,42 @@ pub fn parse(args: Vec<OsString>) -> Result<Invocation, clap::Error> {
     })
 }
 
-/// The clap command.
+/// The program's name.
+const PROGRAM: &str = "wshost";
+
+/// The clap command of the program.
 fn command() -> Command {
+    let shell = Arg::new("shell").required(true).value_parser(value_parser!(Shell)).value_name("SHELL");
+    reference_command()
+        .subcommand(
+            Command::new("completions").about("Print a script that completes options in a shell").arg(shell),
+        )
+        .subcommand(Command::new("man").about("Print the manual page, in troff"))
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+}
+
+/// The command with options only, as pywebsocket's.
+fn reference_command() -> Command {
     // The text about the program comes last: the comments on the option structs would take its place.
-    Options::augment_args(Command::new("wshost"))
+    Options::augment_args(Command::new(PROGRAM))
         .about("Serves pywebsocket handlers (*_wsh.py) and reloads them when they change.")
-        // pywebsocket: argparse takes the last of a repeated option and any unambiguous beginning of a name.
+        // pywebsocket: argparse takes the last of a repeated option.
         .args_override_self(true)
-        .infer_long_args(true)
+}
+
+/// What was typed, behind what is in the file that its `--config` names.
+fn matches(command: &Command, mut args: Vec<OsString>) -> Result<ArgMatches, UsageError> {
+    args = names::written_out(command, args);
+    let typed = command.clone().try_get_matches_from(&args).map_err(UsageError::Typed)?;
+    let file = typed.try_get_one::<PathBuf>("config").ok().flatten();
+    let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else {
+        return Ok(typed);
+    };
+    let from_file = config_file::arguments(file, &reference_command()).map_err(UsageError::ConfigFile)?;
+    // The last of a repeated option counts, so what was typed comes last.
+    args.splice(1.min(args.len()).., from_file.into_iter().chain(args.get(1..).unwrap_or_default().to_vec()));
+    command.clone().try_get_matches_from(args).map_err(UsageError::Typed)
 }
 
 /// Makes the document root the working directory, as pywebsocket does before anything else, so that relative

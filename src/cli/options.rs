@@ -11,6 +11,7 @@ use clap::Args;
 use clap::builder::OsStringValueParser;
 use clap::builder::TypedValueParser;
 
+use super::names::OWN_HEADING;
 use super::value;
 use crate::config::{
     DEFAULT_BACKLOG, DEFAULT_LOG_COUNT, DEFAULT_LOG_MAX, DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_PORT, LogFormat,
@@ -190,7 +191,7 @@ pub struct LogOptions {
 
 /// What pywebsocket does not have.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "wshost options")]
+#[command(next_help_heading = OWN_HEADING)]
 pub struct ServerOptions {
     /// Serve TLS with a certificate for localhost that is made at the start, and print its fingerprint
     #[arg(long, alias = "tls_self_signed")]

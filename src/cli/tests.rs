@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
 
-use super::{Invocation, Options, command, parse};
+use super::{Invocation, Options, UsageError, Value, command, names, parse, reference_options};
 use crate::config::{ClientAuth, Config, LogFormat, LogLevel, TlsConfig};
 use crate::error::StartError;
 
@@ -16,16 +17,18 @@ fn args(typed: &[&str]) -> Vec<OsString> {
 }
 
 fn options(typed: &[&str]) -> Options {
-    match parse(args(typed)) {
-        Ok(Invocation::Serve(options)) => options,
-        other => panic!("{typed:?}: {other:?}"),
+    let command = command();
+    let args = names::written_out(&command, args(typed));
+    match command.try_get_matches_from(args).and_then(|matches| Options::from_arg_matches(&matches)) {
+        Ok(options) => options,
+        Err(error) => panic!("{typed:?}: {error}"),
     }
 }
 
 fn refused(typed: &[&str]) -> clap::Error {
     match parse(args(typed)) {
-        Err(error) => error,
-        other => panic!("{typed:?} was taken: {other:?}"),
+        Err(UsageError::Typed(error)) => error,
+        other => panic!("{typed:?} was not refused: {other:?}"),
     }
 }
 
@@ -33,6 +36,7 @@ fn refused(typed: &[&str]) -> clap::Error {
 type Check = fn(&Options) -> bool;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn takes_every_option_in_every_spelling() {
     let host: Check = |o| o.listen.server_host == "localhost";
     let port: Check = |o| o.listen.port == 9998;
@@ -73,6 +77,7 @@ fn takes_every_option_in_every_spelling() {
         (&["--server-host", "localhost"], host),
         (&["--server_host=localhost"], host),
         (&["--serv", "localhost"], host),
+        (&["--serv=localhost"], host),
         (&["-p", "9998"], port),
         (&["-p9998"], port),
         (&["-p=9998"], port),
@@ -106,6 +111,7 @@ fn takes_every_option_in_every_spelling() {
         (&["--document-root", "docs"], root),
         (&["--document_root=docs"], root),
         (&["-l", "ws.log"], log_file),
+        (&["--log-f", "ws.log"], log_file),
         (&["--log-file", "ws.log"], log_file),
         (&["--log_file=ws.log"], log_file),
         (&["--log-level", "debug"], debug),
@@ -226,7 +232,12 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--ready-fd=-1"], "0.."),
         (&["--fd=-1"], "0.."),
         (&["--fd", "3", "--unix", "ws.sock"], "cannot be used with"),
-        (&["handlers"], "unexpected argument 'handlers'"),
+        (&["handlers"], "'handlers'"),
+        (&["--", "--po"], "--po"),
+        (&["man", "-p", "1"], "-p"),
+        (&["-p", "1", "man"], "man"),
+        (&["completions"], "SHELL"),
+        (&["completions", "dash"], "bash"),
         (&["-V"], "--validation-host"),
         (&["-P", "http"], "0 to 65535"),
         (&["--deflate-log-level", "fine"], "debug"),
@@ -296,6 +307,120 @@ fn version_wins_and_keeps_the_interpreter() {
     assert!(matches!(invocation, Invocation::Version { .. }));
     assert_eq!(invocation.python(), Some(Path::new("venv")));
     assert_eq!(parse(args(&["--python", "venv"])).unwrap().python(), Some(Path::new("venv")));
+}
+
+#[test]
+fn a_beginning_that_pywebsocket_takes_is_not_made_ambiguous() {
+    let command = command();
+    let long = |name| names::find(&command, name);
+    let table = [
+        ("log-f", Some("log-file")),
+        ("log_f", Some("log-file")),
+        ("log-fo", Some("log-format")),
+        ("log-", None),
+        ("he", Some("help")),
+        ("h", None),
+        ("hea", Some("head-timeout")),
+        ("tls", Some("tls")),
+        ("tls-c", None),
+        ("tls-client-a", Some("tls-client-auth")),
+        ("tls-s", Some("tls-self-signed")),
+        ("basic-auth", Some("basic-auth")),
+        ("basic-auth-", Some("basic-auth-credential")),
+        ("p", None),
+        ("ver", Some("version")),
+        ("nothing", None),
+    ];
+    for (name, expected) in table {
+        assert_eq!(long(name), expected, "--{name}");
+    }
+}
+
+#[test]
+fn prints_completions_and_the_manual_page() {
+    let printed = |typed: &[&str]| match parse(args(typed)) {
+        Ok(Invocation::Print(text)) => String::from_utf8(text).unwrap(),
+        other => panic!("{typed:?}: {other:?}"),
+    };
+    for (shell, begins) in [("bash", "_wshost()"), ("zsh", "#compdef wshost"), ("fish", "# Print an")] {
+        let script = printed(&["completions", shell]);
+        assert!(script.starts_with(begins), "{script}");
+        assert!(script.contains("thread-monitor-interval-in-sec"), "{script}");
+    }
+    let page = printed(&["man"]);
+    assert!(page.contains(".TH wshost 1"), "{page}");
+    for arg in command().get_arguments() {
+        let name = arg.get_long().unwrap().replace('-', "\\-");
+        assert!(page.contains(&name), "no {name} in\n{page}");
+    }
+}
+
+/// What comes of a command line with a file of options.
+fn with_file(text: &str, typed: &[&str]) -> Result<Invocation, UsageError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ws.ini");
+    fs::write(&file, text).unwrap();
+    let mut args = args(typed);
+    args.extend(["--config".into(), file.into()]);
+    parse(args)
+}
+
+#[test]
+fn takes_options_from_a_file_and_the_command_line_wins() {
+    let text =
+        "[pywebsocket]\nport = 1\nwebsock_handlers: h\nlog-l = info\ntls = False\nlog_max = -1\nlog_file=";
+    let Ok(Invocation::Serve(options)) = with_file(text, &["-p", "2", "--log_file", "a.log"]) else {
+        panic!("refused");
+    };
+    assert_eq!((options.listen.port, options.log.log_level), (2, LogLevel::Info));
+    assert_eq!(options.handlers.websock_handlers, Path::new("h"));
+    assert!(options.tls.tls);
+    assert_eq!((options.log.log_max, options.log.log_file), (-1, Some(PathBuf::from("a.log"))));
+    let no_file = parse(args(&["--config", ""]));
+    assert!(matches!(no_file, Ok(Invocation::Serve(_))), "{no_file:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_one_line_with_its_name() {
+    let table = [
+        ("port = 1\n", 1, "line 1: a section header"),
+        ("[pywebsockets]\nport = 1\n", 1, "no section [pywebsocket]"),
+        ("[pywebsocket]\nport\n", 1, "line 2: must be NAME = VALUE"),
+        ("[pywebsocket]\nport = 1\nPort = 2\n", 1, "line 3: this option was there before"),
+        ("[pywebsocket]\nlog_file = 100%\n", 1, "log_file: a % must"),
+        ("[pywebsocket]\nprot = 1\n", 2, "'--prot' found; tip: a similar argument exists: '--port'"),
+        ("[pywebsocket]\nlog = x\n", 2, "'--log' found"),
+        ("[pywebsocket]\nhel = 1\n", 2, "'--hel' is no option for a file"),
+        ("[pywebsocket]\nport = http\n", 2, "'http' for '--port <PORT>'"),
+        ("[pywebsocket]\nlog_level = loud\n", 2, "[possible values: fine, debug"),
+    ];
+    for (text, code, says) in table {
+        let error = with_file(text, &[]).unwrap_err();
+        assert_eq!(error.exit_code(), code, "{text}");
+        let UsageError::ConfigFile(error) = error else { panic!("{text}: {error:?}") };
+        let line = error.to_string();
+        assert!(line.starts_with("--config /") && line.contains("ws.ini: "), "{line}");
+        assert!(line.contains(says) && !line.contains('\n') && !line.contains('\u{1b}'), "{line}");
+    }
+    let gone = parse(args(&["--config", "/nonexistent/ws.ini"])).unwrap_err();
+    assert_eq!(gone.exit_code(), 1);
+    assert!(matches!(gone, UsageError::ConfigFile(error) if error.to_string().contains("No such file")));
+}
+
+#[test]
+fn the_references_names_cover_every_option_but_ours() {
+    let values = reference_options(args(&["-p", " 8_0 ", "-t", "-d", "/x"])).unwrap();
+    let of = |dest| values.iter().find(|(known, _)| *known == dest).map(|(_, value)| value.clone());
+    assert_eq!(of("port"), Some(Value::Number(80)));
+    assert_eq!(of("validation_port"), Some(Value::None));
+    assert_eq!(of("use_tls"), Some(Value::Flag(true)));
+    assert_eq!(of("document_root"), Some(Value::Text("/x".into())));
+    assert_eq!(of("private_key"), Some(Value::Text("".into())));
+    assert_eq!(of("scan_dir"), Some(Value::None));
+    let reference = command().get_arguments().filter(|arg| names::is_reference(arg)).count();
+    assert_eq!(values.len(), reference);
+    assert_eq!(reference_options(args(&["--help"])).unwrap_err().exit_code(), 0);
+    assert!(reference_options(args(&["man"])).is_err());
 }
 
 /// A document root with `handlers/sub`, `other` and `map.txt`.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
 const MAY_USE: [(&str, &[&str]); 13] = [
     ("main", &[]),
-    ("lib", &["bridge", "embed", "program"]),
+    ("lib", &["bridge", "cli", "embed", "program"]),
     ("embed", &["bridge", "handlers", "http", "server"]),
     ("program", &["bridge", "cli", "handlers", "logging", "python_files", "server"]),
     ("cli", &[]),

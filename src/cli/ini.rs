@@ -1,0 +1,267 @@
+//! Python's dialect of INI files, which pywebsocket's `--config` is written in: what `configparser.ConfigParser`
+//! of Python 3.11 reads with its defaults.
+//!
+//! A parser of our own because the crates for INI read other dialects: interpolation, `[DEFAULT]`,
+//! duplicates, comments and continuation lines differ. Must not import anything.
+
+use std::collections::HashSet;
+
+/// The section whose entries every other section has, too.
+const DEFAULTS: &str = "DEFAULT";
+/// How deep values may refer to values that refer to values.
+const MAX_DEPTH: u32 = 10;
+
+/// Why a file cannot be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum IniError {
+    /// A line is none that Python would take.
+    #[error("line {number}: {wrong}")]
+    Line {
+        /// Its number, from 1.
+        number: usize,
+        /// What is wrong with it, and what would be right.
+        wrong: &'static str,
+    },
+    /// The section is not there.
+    #[error("there is no section [{0}]")]
+    NoSection(String),
+    /// The value of an entry cannot be put together.
+    #[error("{key}: {wrong}; write %% for a percent sign")]
+    Value {
+        /// The entry's name.
+        key: String,
+        /// What is wrong with its value.
+        wrong: String,
+    },
+}
+
+/// One entry: its name in lower case, and the lines of its value.
+type Entry = (String, Vec<String>);
+
+/// A section as written.
+#[derive(Default)]
+struct Section {
+    name: String,
+    entries: Vec<Entry>,
+}
+
+/// The entries of section `name` in `text`: those of `[DEFAULT]` first, then the others in the order of the
+/// file. Names are in lower case, values of several lines are joined with line feeds, `%(name)s` is replaced.
+pub(super) fn section(text: &str, name: &str) -> Result<Vec<(String, String)>, IniError> {
+    let sections = read(text)?;
+    let named = |wanted: &str| sections.iter().find(|section| section.name == wanted);
+    let section = named(name).ok_or_else(|| IniError::NoSection(name.to_owned()))?;
+    let mut raw: Vec<(String, String)> = Vec::new();
+    let defaults = named(DEFAULTS).filter(|_| name != DEFAULTS);
+    for (key, lines) in defaults.into_iter().chain([section]).flat_map(|section| &section.entries) {
+        let value = lines.join("\n").trim_end().to_owned();
+        match raw.iter_mut().find(|(known, _)| known == key) {
+            Some((_, default)) => *default = value,
+            None => raw.push((key.clone(), value)),
+        }
+    }
+    raw.iter()
+        .map(|(key, value)| {
+            let mut whole = String::new();
+            interpolate(&raw, value, 1, &mut whole)
+                .map_err(|wrong| IniError::Value { key: key.clone(), wrong })?;
+            Ok((key.clone(), whole))
+        })
+        .collect()
+}
+
+/// All sections, each once.
+fn read(text: &str) -> Result<Vec<Section>, IniError> {
+    let mut sections: Vec<Section> = Vec::new();
+    // Where the current section is, and whether an entry of it may go on in the next line.
+    let mut current: Option<usize> = None;
+    let mut entry_is_open = false;
+    let mut indent = 0;
+    let mut seen = HashSet::new();
+    // Python opens the file with universal newlines. The mark is what Windows editors begin UTF-8 with.
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n");
+    for (number, line) in (1..).zip(text.split('\n')) {
+        let wrong = |wrong| IniError::Line { number, wrong };
+        let content = line.trim();
+        let open_entry = current
+            .filter(|_| entry_is_open)
+            .and_then(|index| sections.get_mut(index))
+            .and_then(|section| section.entries.last_mut());
+        if content.starts_with(['#', ';']) {
+            continue;
+        }
+        if content.is_empty() {
+            if let Some((_, value)) = open_entry {
+                value.push(String::new());
+            }
+            continue;
+        }
+        let line_indent = line.chars().take_while(|c| c.is_whitespace()).count();
+        if let Some((_, value)) = open_entry.filter(|_| line_indent > indent) {
+            value.push(content.to_owned());
+            continue;
+        }
+        indent = line_indent;
+        if let Some(name) = header(content) {
+            let known = sections.iter().position(|section| section.name == name);
+            if known.is_some() && name != DEFAULTS {
+                return Err(wrong("this section was there before; write all of it in one place"));
+            }
+            current = Some(known.unwrap_or(sections.len()));
+            if known.is_none() {
+                sections.push(Section { name: name.to_owned(), entries: Vec::new() });
+            }
+            entry_is_open = false;
+            continue;
+        }
+        let Some(index) = current else {
+            return Err(wrong("a section header, such as [pywebsocket], must come first"));
+        };
+        let (key, value) = content.split_once(['=', ':']).ok_or(wrong("must be NAME = VALUE"))?;
+        let key = key.trim_end().to_lowercase();
+        if key.is_empty() {
+            return Err(wrong("there is no name before the value"));
+        }
+        if !seen.insert((index, key.clone())) {
+            return Err(wrong("this option was there before; keep one of them"));
+        }
+        sections[index].entries.push((key, vec![value.trim().to_owned()]));
+        entry_is_open = true;
+    }
+    Ok(sections)
+}
+
+/// The name in a section header. What follows the last bracket is not looked at.
+fn header(content: &str) -> Option<&str> {
+    let inside = content.strip_prefix('[')?;
+    inside.rfind(']').filter(|end| *end > 0).map(|end| &inside[..end])
+}
+
+/// Appends `value` to `whole`, with what it refers to in `entries` put in.
+fn interpolate(
+    entries: &[(String, String)],
+    value: &str,
+    depth: u32,
+    whole: &mut String,
+) -> Result<(), String> {
+    if depth > MAX_DEPTH {
+        return Err("it refers to itself, or too deep".to_owned());
+    }
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('%') {
+        whole.push_str(before);
+        if let Some(after) = after.strip_prefix('%') {
+            whole.push('%');
+            rest = after;
+            continue;
+        }
+        let reference = after.strip_prefix('(').and_then(|inside| inside.split_once(")s"));
+        // A name ends at the first bracket.
+        let Some((name, after)) = reference.filter(|(name, _)| !name.is_empty() && !name.contains(')'))
+        else {
+            return Err("a % must be followed by % or (NAME)s".to_owned());
+        };
+        let name = name.to_lowercase();
+        let Some((_, value)) = entries.iter().find(|(key, _)| *key == name) else {
+            return Err(format!("there is no {name} for %({name})s"));
+        };
+        interpolate(entries, value, depth + 1, whole)?;
+        rest = after;
+    }
+    whole.push_str(rest);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files, and what `ConfigParser().items("pywebsocket")` of Python 3.11 gives; `None`: it raises.
+    /// `tests/python/test_options.py` asks it again.
+    type Table<'a> = &'a [(&'a str, Option<&'a [(&'a str, &'a str)]>)];
+
+    #[test]
+    fn reads_what_python_reads() {
+        #[rustfmt::skip]
+        let table: Table = &[
+            ("[pywebsocket]\nport=80\n", Some(&[("port", "80")])),
+            ("[pywebsocket]\nport : 80\n", Some(&[("port", "80")])),
+            ("[pywebsocket]\nPort = 80\n", Some(&[("port", "80")])),
+            ("[pywebsocket]\n  port = 80\n", Some(&[("port", "80")])),
+            ("[pywebsocket]\na=1\nb=2\n", Some(&[("a", "1"), ("b", "2")])),
+            ("[pywebsocket]\na=1 # not a comment\n", Some(&[("a", "1 # not a comment")])),
+            ("[pywebsocket]\na=1 ; not a comment\n", Some(&[("a", "1 ; not a comment")])),
+            ("[pywebsocket]\n# c\n; d\na=1\n", Some(&[("a", "1")])),
+            ("[pywebsocket]\na=x\n  y\n", Some(&[("a", "x\ny")])),
+            ("[pywebsocket]\na=x\n\n  y\n", Some(&[("a", "x\n\ny")])),
+            ("[pywebsocket]\na=x\n  # c\n  y\n", Some(&[("a", "x\ny")])),
+            ("[pywebsocket]\na=\n  y\n", Some(&[("a", "\ny")])),
+            ("[pywebsocket]\na=%%x\n", Some(&[("a", "%x")])),
+            ("[pywebsocket]\nb=v\na=%(b)s/x\n", Some(&[("b", "v"), ("a", "v/x")])),
+            ("[pywebsocket]\na=%x\n", None),
+            ("[pywebsocket]\na=%(nope)s\n", None),
+            ("[pywebsocket]\na=%(a)s\n", None),
+            ("[pywebsocket]\nA=1\nb=%(A)s\n", Some(&[("a", "1"), ("b", "1")])),
+            ("[pywebsocket]\na=1\na=2\n", None),
+            ("[pywebsocket]\na=1\nA=2\n", None),
+            ("[pywebsocket]\na=1\n[pywebsocket]\nb=2\n", None),
+            ("[DEFAULT]\na=1\n[pywebsocket]\nb=2\n", Some(&[("a", "1"), ("b", "2")])),
+            ("[DEFAULT]\na=1\n[pywebsocket]\na=2\n", Some(&[("a", "2")])),
+            ("[other]\na=1\n", None),
+            ("a=1\n[pywebsocket]\n", None),
+            ("", None),
+            ("[pywebsocket]\nnovalue\n", None),
+            ("[pywebsocket]\n=x\n", None),
+            ("[pywebsocket]\na=\n", Some(&[("a", "")])),
+            ("[pywebsocket]\na = b = c\n", Some(&[("a", "b = c")])),
+            ("[pywebsocket]\na: b = c\n", Some(&[("a", "b = c")])),
+            ("[pywebsocket]\na=\"q\"\n", Some(&[("a", "\"q\"")])),
+            ("[pywebsocket]\na b=1\n", Some(&[("a b", "1")])),
+            ("[ pywebsocket ]\na=1\n", None),
+            ("[pywebsocket] trailing\na=1\n", Some(&[("a", "1")])),
+            ("[pywebsocket]x]\na=1\n", None),
+            ("[pywebsocket]\na=1\r\nb=2\r\n", Some(&[("a", "1"), ("b", "2")])),
+            ("[pywebsocket]\na=1\rb=2\r", Some(&[("a", "1"), ("b", "2")])),
+            ("[pywebsocket]\na=x\\n\n", Some(&[("a", "x\\n")])),
+            ("[pywebsocket]\na=1\n [other]\nb=2\n", Some(&[("a", "1\n[other]"), ("b", "2")])),
+            ("[pywebsocket]\na=1\n[other]\nb=2\n", Some(&[("a", "1")])),
+            ("[pywebsocket]\n a=1\n  b=2\nc=3\n", Some(&[("a", "1\nb=2"), ("c", "3")])),
+            ("[pywebsocket]\na=x\n\n\n", Some(&[("a", "x")])),
+            ("[pywebsocket]\na=x\n\n\nb=1\n", Some(&[("a", "x"), ("b", "1")])),
+            ("[pywebsocket]\na=1\n\ttab=2\n", Some(&[("a", "1\ntab=2")])),
+            ("[DEFAULT]\na=1\n[DEFAULT]\nb=2\n[pywebsocket]\n", Some(&[("a", "1"), ("b", "2")])),
+            ("[DEFAULT]\na=1\n[DEFAULT]\na=2\n[pywebsocket]\n", None),
+            ("[pywebsocket]\nbad\na=1\nbad2\n", None),
+            ("[pywebsocket]\na=%(b)s\nb=%(c)s\nc=%%(d)s\n", Some(&[("a", "%(d)s"), ("b", "%(d)s"), ("c", "%(d)s")])),
+            ("[DEFAULT]\nx=%(y)s\n[pywebsocket]\ny=5\n", Some(&[("x", "5"), ("y", "5")])),
+            ("[PyWebSocket]\na=1\n", None),
+            ("[pywebsocket]\na=é\n", Some(&[("a", "é")])),
+            ("[pywebsocket]\na=x\n  y = z\n", Some(&[("a", "x\ny = z")])),
+            ("[pywebsocket]\na=1\n [", Some(&[("a", "1\n[")])),
+            ("[pywebsocket]\n[]\na=1\n", None),
+            ("[pywebsocket]\na=%(b\n", None),
+            ("[pywebsocket]\na=%\n", None),
+            ("[pywebsocket]\na=100%\n", None),
+            ("[pywebsocket]\nrem=1\n", Some(&[("rem", "1")])),
+            ("[pywebsocket]\na=x\n ;c\n  y\n", Some(&[("a", "x\ny")])),
+            ("[pywebsocket]\nport\n = 80\n", None),
+            ("[pywebsocket]\na=%()s\n", None),
+        ];
+        for (text, expected) in table {
+            let entries = section(text, "pywebsocket").ok();
+            let expected = expected.map(|entries| {
+                entries
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect::<Vec<_>>()
+            });
+            assert_eq!(entries, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn takes_the_mark_that_windows_editors_begin_with() {
+        let entries = section("\u{feff}[pywebsocket]\na=1\n", "pywebsocket").unwrap();
+        assert_eq!(entries, [("a".to_owned(), "1".to_owned())]);
+    }
+}
