@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use percent_encoding::{CONTROLS, percent_decode, percent_encode};
@@ -30,6 +30,8 @@ pub struct Files {
     pub root: PathBuf,
     /// Whether a symbolic link may lead out of the root.
     pub allow_outside_root: bool,
+    /// Whether handler sources (`*_wsh.py`) are as good as not there.
+    pub hide_handlers: bool,
 }
 
 /// The answer to a request for a file.
@@ -106,21 +108,31 @@ impl Files {
                 return self.allowed(&path.join(index)).map_or(Found::Nothing(NOT_FOUND), Found::File);
             }
         }
-        listing(&path, url_path).map_or(Found::Nothing("No permission to list directory"), Found::Listing)
+        let is_listed = |name: &OsStr| !(self.hide_handlers && is_handler(Path::new(name)));
+        listing(&path, url_path, is_listed)
+            .map_or(Found::Nothing("No permission to list directory"), Found::Listing)
     }
 
-    /// `path` below the root, unless it does not exist or really lies somewhere else.
-    fn allowed(&self, path: &Path) -> Option<PathBuf> {
+    /// `path` below the root, unless it does not exist, really lies somewhere else, or is hidden.
+    pub(super) fn allowed(&self, path: &Path) -> Option<PathBuf> {
         let path = self.root.join(path);
         let real_path = fs::canonicalize(&path).ok()?;
+        if self.hide_handlers && (is_handler(&path) || is_handler(&real_path)) {
+            return None;
+        }
         let is_inside = || Some(real_path.starts_with(fs::canonicalize(&self.root).ok()?));
         (self.allow_outside_root || is_inside()?).then_some(path)
     }
 }
 
+/// Whether `path` is named like a handler's source.
+fn is_handler(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_bytes().ends_with(b"_wsh.py"))
+}
+
 /// The path below the root that `url_path` (as sent) names; `None` when a `..`, however that is written, leads
 /// above the root on the way. `/` may be written as `%2F`, as in the reference.
-fn relative_path(url_path: &str) -> Option<PathBuf> {
+pub(super) fn relative_path(url_path: &str) -> Option<PathBuf> {
     let sent = latin1_bytes(url_path);
     let mut path = PathBuf::new();
     for part in percent_decode(&sent).collect::<Vec<u8>>().split(|&byte| byte == b'/') {
@@ -159,10 +171,26 @@ async fn file(path: &Path, head: &RequestHead) -> io::Result<Answer> {
             request.headers_mut().append(name, value);
         }
     }
-    // RFC 9110 section 14.2: a server may ignore ranges. Several at once would need multipart bodies.
+    // RFC 9110 section 14.2: ranges are for GET, and those in other units than bytes must be ignored.
+    let is_bytes = |range: &HeaderValue| range.as_bytes().to_ascii_lowercase().starts_with(b"bytes=");
+    if request.method() != http::Method::GET || !request.headers().get(RANGE).is_some_and(is_bytes) {
+        request.headers_mut().remove(RANGE);
+    }
+    // The same section: a server may ignore ranges. Several at once would need multipart bodies.
     let mut service = ServeFile::new(path).ignore_multi_range_requests(true);
-    let mut response = service.try_call(request).await?;
-    if path.extension().is_some_and(|extension| extension == "py") {
+    let mut response = service.try_call(request.clone()).await?;
+    // Section 13.1.5, which tower-http leaves out: a part of another version is of no use.
+    let condition = request.headers().get(IF_RANGE).cloned();
+    if let Some(condition) = condition.filter(|_| request.headers_mut().remove(RANGE).is_some()) {
+        let headers = response.headers();
+        let is_current = [ETAG, LAST_MODIFIED].iter().any(|name| headers.get(name) == Some(&condition));
+        if !is_current {
+            response = service.try_call(request).await?;
+        }
+    }
+    if path.extension().is_some_and(|extension| extension == "py")
+        && response.headers().contains_key(CONTENT_TYPE)
+    {
         // As Python's `mimetypes` has it; handlers are looked at in browsers.
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/x-python"));
     }
@@ -201,7 +229,7 @@ mod tests {
         symlink("..", root.join("up")).expect("a link");
         symlink("a.txt", root.join("inside.html")).expect("a link");
         symlink("nowhere", root.join("dangling")).expect("a link");
-        (outside, Files { root, allow_outside_root: false })
+        (outside, Files { root, allow_outside_root: false, hide_handlers: false })
     }
 
     fn found_file(files: &Files, target: &str) -> Option<PathBuf> {
@@ -222,6 +250,8 @@ mod tests {
             ("/a.txt?x#y", "a.txt"),
             ("/a.txt#y?x", "a.txt"),
             ("//.//a.txt", "a.txt"),
+            ("/dir/../a.txt", "a.txt"),
+            ("/missing/%2e%2e/a.txt", "a.txt"),
             ("/%61.txt", "a.txt"),
             ("/dir%2fb_wsh.py", "dir/b_wsh.py"),
             ("/inside.html", "inside.html"),

@@ -2,7 +2,7 @@
 //!
 //! Must not import tokio or pyo3.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
@@ -15,11 +15,15 @@ use super::error_page::escape_html;
 /// `a:b` would be the scheme `a`.
 const LINK: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The page for `directory`, whose URL path, as sent, is `url_path`. An error: the directory cannot be read.
-pub fn listing(directory: &Path, url_path: &str) -> io::Result<String> {
+/// The page for `directory`, whose URL path, as sent, is `url_path`, with the names that `is_listed`. An error:
+/// the directory cannot be read.
+pub fn listing(directory: &Path, url_path: &str, is_listed: impl Fn(&OsStr) -> bool) -> io::Result<String> {
     let mut entries = Vec::new();
     for entry in directory.read_dir()? {
         let entry = entry?;
+        if !is_listed(&entry.file_name()) {
+            continue;
+        }
         entries.push((entry.file_name(), entry.path().is_dir()));
     }
     entries.sort_by_cached_key(|(name, _)| (name.to_string_lossy().to_lowercase(), name.clone()));
@@ -62,11 +66,11 @@ mod tests {
     #[test]
     fn names_are_sorted_escaped_and_linked() {
         let directory = tempfile::tempdir().expect("a directory");
-        for name in ["b.txt", "a:b", "C", "<&\">", "\u{fc} #?%.txt"] {
+        for name in ["b.txt", "hidden", "a:b", "C", "<&\">", "\u{fc} #?%.txt"] {
             std::fs::write(directory.path().join(name), "").expect("a file");
         }
         std::fs::create_dir(directory.path().join("Bdir")).expect("a directory");
-        let page = listing(directory.path(), "/%C3%BC%3C/").expect("a page");
+        let page = listing(directory.path(), "/%C3%BC%3C/", |name| name != "hidden").expect("a page");
         assert!(page.contains("<h1>Directory listing for /\u{fc}&lt;/</h1>"), "{page}");
         let items: Vec<&str> = page.lines().filter(|line| line.starts_with("<li>")).collect();
         assert_eq!(

@@ -1,10 +1,13 @@
-//! HTTP/1.1 beside the WebSocket: request heads, what is demanded of them, error pages, files.
+//! HTTP/1.1 beside the WebSocket: request heads, what is demanded of them, error pages, files, CGI
+//! scripts.
 //!
 //! Must not import `bridge` or `server`.
 
+pub mod cgi;
 pub mod error_page;
 mod fields;
 pub mod files;
+pub mod framing;
 pub mod head;
 pub mod listing;
 pub mod policy;

@@ -103,6 +103,7 @@ async fn run_with(
         files: Files {
             root: config.document_root.clone(),
             allow_outside_root: config.handlers.allow_outside_root,
+            hide_handlers: config.hide_handlers,
         },
         local: (
             config.listen.host.clone().unwrap_or_default(),

@@ -1,0 +1,197 @@
+//! CGI scripts (RFC 3875): which requests are for one, and what it is told. Who runs it is `server::script`.
+//!
+//! pywebsocket: directories, rules and environment are those of Python's `CGIHTTPRequestHandler`, with its
+//! stricter test for a script. Must not import tokio or pyo3.
+
+mod environment;
+pub mod output;
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use super::files::Files;
+
+pub use environment::{Request, variables};
+
+/// The scripts of a server.
+#[derive(Debug, Clone)]
+pub struct Cgi {
+    /// Their directories as paths of requests (`/cgi-bin`); what does not begin with a slash, or ends with one,
+    /// matches nothing, as in pywebsocket.
+    pub directories: Vec<String>,
+    /// Where paths of requests lead.
+    pub files: Files,
+    /// The environment that scripts inherit.
+    pub inherited: Vec<(OsString, OsString)>,
+}
+
+/// A script that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The program.
+    pub path: PathBuf,
+    /// The document root, where it runs.
+    pub root: PathBuf,
+    /// Its path in the request, decoded: `/cgi-bin/a.sh`.
+    pub name: OsString,
+    /// What stands behind the question mark, as sent.
+    pub query: String,
+}
+
+impl Cgi {
+    /// The scripts in `directories`, each inheriting the environment of now: what is changed in it later is
+    /// changed by C functions that must not run while another thread reads it.
+    #[must_use]
+    pub fn new(directories: Vec<String>, files: Files) -> Self {
+        Self { directories, files, inherited: env::vars_os().collect() }
+    }
+
+    /// The script that `target` asks for: an executable file below one of the directories. Waits for the file
+    /// system.
+    #[must_use]
+    pub fn find(&self, target: &str) -> Option<Script> {
+        let (url_path, query) = target.split_once('?').unwrap_or((target, ""));
+        let url_path = url_path.split('#').next().unwrap_or_default();
+        if self.directories.is_empty() || url_path.ends_with('/') {
+            return None;
+        }
+        let relative = super::files::relative_path(url_path)?;
+        let mut name = OsString::from("/");
+        name.push(&relative);
+        if !self.is_below_directory(&name) {
+            return None;
+        }
+        let root = fs::canonicalize(&self.files.root).ok()?;
+        self.files.allowed(&relative)?;
+        let path = root.join(&relative);
+        let metadata = fs::metadata(&path).ok()?;
+        let is_script = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+        is_script.then(|| Script { path, root, name, query: query.to_owned() })
+    }
+
+    /// Whether one of the directories is a parent of `name`, however far up; `/` is one of the files right
+    /// below it only, as in `http.server`.
+    fn is_below_directory(&self, name: &OsStr) -> bool {
+        let bytes = name.as_bytes();
+        let mut parents = bytes.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').peekable();
+        if parents.peek().is_none() {
+            return self.directories.iter().any(|directory| directory == "/");
+        }
+        parents.any(|(end, _)| self.directories.iter().any(|directory| directory.as_bytes() == &bytes[..end]))
+    }
+}
+
+impl Script {
+    /// The name that it is called by, its `argv[0]`.
+    #[must_use]
+    pub fn program_name(&self) -> &OsStr {
+        self.path.file_name().unwrap_or_default()
+    }
+
+    /// Its only argument: the query, unless that is a form's (RFC 3875 section 4.4). pywebsocket: not decoded
+    /// but for the plus signs, and there even when it is empty.
+    #[must_use]
+    pub fn argument(&self) -> Option<OsString> {
+        let argument = self.query.replace('+', " ");
+        (!argument.contains('=')).then(|| argument.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Scripts in `cgi` and `cgi/deep`, one that is not executable, and one that lies elsewhere.
+    fn tree() -> (tempfile::TempDir, Cgi) {
+        let outside = tempfile::tempdir().expect("a directory");
+        let root = outside.path().join("root");
+        fs::create_dir_all(root.join("cgi/deep")).expect("directories");
+        fs::create_dir(root.join("other")).expect("a directory");
+        for (file, mode) in [
+            ("cgi/a.sh", 0o755),
+            ("cgi/deep/b c", 0o711),
+            ("cgi/plain", 0o644),
+            ("other/a", 0o755),
+            ("../x", 0o755),
+        ] {
+            fs::write(root.join(file), "").expect("a file");
+            fs::set_permissions(root.join(file), fs::Permissions::from_mode(mode)).expect("a mode");
+        }
+        symlink("../../x", root.join("cgi/link")).expect("a link");
+        symlink("../other/a", root.join("cgi/inside")).expect("a link");
+        let files = Files { root, allow_outside_root: false, hide_handlers: false };
+        let cgi =
+            Cgi { directories: vec!["/cgi".to_owned(), "other/".to_owned()], files, inherited: Vec::new() };
+        (outside, cgi)
+    }
+
+    #[test]
+    fn executable_files_below_the_directories() {
+        let (_outside, cgi) = tree();
+        for (target, expected) in [
+            ("/cgi/a.sh", Some(("/cgi/a.sh", ""))),
+            ("/cgi/a.sh?", Some(("/cgi/a.sh", ""))),
+            ("/cgi/a.sh?b=c?d#e", Some(("/cgi/a.sh", "b=c?d#e"))),
+            ("/cgi/a.sh#e", Some(("/cgi/a.sh", ""))),
+            ("/%63gi//./a.sh?1..2", Some(("/cgi/a.sh", "1..2"))),
+            ("/cgi/deep/b%20c", Some(("/cgi/deep/b c", ""))),
+            ("/cgi/inside", Some(("/cgi/inside", ""))),
+            ("/cgi", None),
+            ("/cgi/", None),
+            ("/cgi/deep", None),
+            ("/cgi/plain", None),
+            ("/cgi/missing", None),
+            ("/cgi/a.sh/", None),
+            ("/cgi/a.sh/info", None),
+            ("/cgi/link", None),
+            ("/other/a", None),
+            ("/CGI/a.sh", None),
+            ("/../x", None),
+        ] {
+            let found = cgi.find(target);
+            let found =
+                found.as_ref().map(|script| (script.name.to_str().expect("UTF-8"), script.query.as_str()));
+            assert_eq!(found, expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn links_may_lead_out_when_that_is_allowed() {
+        let (_outside, mut cgi) = tree();
+        cgi.files.allow_outside_root = true;
+        assert!(cgi.find("/cgi/link").is_some());
+    }
+
+    #[test]
+    fn the_root_and_directories_below_others() {
+        let (_outside, mut cgi) = tree();
+        fs::copy(cgi.files.root.join("cgi/a.sh"), cgi.files.root.join("top")).expect("a copy");
+        for (directory, target, is_found) in [
+            ("/", "/top", true),
+            ("/", "/cgi/a.sh", false),
+            ("/cgi/deep", "/cgi/deep/b%20c", true),
+            ("/cgi/deep", "/cgi/a.sh", false),
+            ("/cgi/", "/cgi/a.sh", false),
+            ("", "/top", false),
+        ] {
+            cgi.directories = vec![directory.to_owned()];
+            assert_eq!(cgi.find(target).is_some(), is_found, "{directory} {target}");
+        }
+    }
+
+    #[test]
+    fn arguments() {
+        let (_outside, cgi) = tree();
+        for (query, argument) in [("", Some("")), ("a+b%20c", Some("a b%20c")), ("a=b", None), ("=", None)] {
+            let script = cgi.find(&format!("/cgi/a.sh?{query}")).expect("a script");
+            assert_eq!(script.argument().as_deref(), argument.map(OsStr::new), "{query}");
+            assert_eq!(script.program_name(), "a.sh");
+        }
+    }
+}

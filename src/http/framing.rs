@@ -1,0 +1,160 @@
+//! How long the body of a request is, and which heads leave that open.
+//!
+//! pywebsocket never asks: it answers one request and closes. A connection that goes on must know where the
+//! next request begins, and a proxy in front of us must have found the same place (RFC 9112 section 11.2,
+//! request smuggling). So what can be read in two ways is refused, unless a handler takes the connection, from
+//! which no second request comes. Pure: must not import tokio or pyo3.
+
+use super::head::RequestHead;
+
+/// The body behind a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestBody {
+    /// So many bytes; 0 without a body.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`: as long as its chunks say.
+    Chunked,
+}
+
+/// A request that must not be answered as it is. The connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramingError {
+    /// The status.
+    pub status: u16,
+    /// The reason phrase.
+    pub message: &'static str,
+}
+
+/// The body behind `head`.
+pub fn request_body(head: &RequestHead) -> Result<RequestBody, FramingError> {
+    let bad = |message| Err(FramingError { status: 400, message });
+    if let Some(message) = malformed(&head.raw) {
+        return bad(message);
+    }
+    let fields = |name: &'static str| {
+        let fields = head.headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name));
+        fields.map(|(_, value)| value.trim())
+    };
+    let lengths: Vec<&str> = fields("Content-Length").collect();
+    let codings: Vec<&str> = fields("Transfer-Encoding").flat_map(|value| value.split(',')).collect();
+    if !codings.is_empty() {
+        // RFC 9112 section 6.1: both is how smuggling is done, and HTTP/1.0 has no codings.
+        if !lengths.is_empty() {
+            return bad("Both Transfer-Encoding and Content-Length");
+        }
+        if matches!(head.protocol.as_str(), "HTTP/1.0" | "HTTP/0.9") {
+            return bad("Transfer-Encoding before HTTP/1.1");
+        }
+        return match codings.iter().map(|coding| coding.trim().to_ascii_lowercase()).collect::<Vec<_>>() {
+            codings if codings == ["chunked"] => Ok(RequestBody::Chunked),
+            // Section 6.3, rule 4: there is no telling where such a body ends.
+            codings if codings.last().is_none_or(|last| last != "chunked") => bad("Body without an end"),
+            // Section 6.1: a coding that we do not understand.
+            _ => Err(FramingError { status: 501, message: "Unsupported Transfer-Encoding" }),
+        };
+    }
+    match lengths[..] {
+        [] => Ok(RequestBody::Length(0)),
+        // RFC 9110 section 8.6: digits only.
+        [length] if !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit()) => {
+            length.parse().map(RequestBody::Length).or(bad("Content-Length too large"))
+        }
+        // The same section: what repeats it may be refused, even with one value.
+        _ => bad("Bad Content-Length"),
+    }
+}
+
+/// What is wrong with the lines of the head `raw`, of those things that others read differently. Python's parser,
+/// whose fields we use, ends a line at a lone CR and all fields at the first line that is none.
+fn malformed(raw: &[u8]) -> Option<&'static str> {
+    let mut lines = raw.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    // RFC 9112 section 2.2 and RFC 9110 section 5.5.
+    if lines.clone().any(|line| line.contains(&b'\r') || line.contains(&b'\0')) {
+        return Some("Control character in the request head");
+    }
+    lines.next();
+    for (index, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
+        // RFC 9112 section 5.2: a folded line may be taken for white space.
+        let is_folded = index > 0 && matches!(line[0], b' ' | b'\t');
+        let name = line.split(|&byte| byte == b':').next().filter(|name| name.len() < line.len());
+        if !is_folded && !name.is_some_and(is_token) {
+            return Some("Malformed header field");
+        }
+    }
+    None
+}
+
+/// RFC 9110 section 5.6.2.
+pub(super) fn is_token(name: &[u8]) -> bool {
+    let is_token_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(is_token_byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::http::head::HeadParser;
+
+    fn body_of(head: &str) -> Result<RequestBody, FramingError> {
+        let mut input = BytesMut::from(head);
+        let head = HeadParser::default().parse(&mut input, false).expect("no error").expect("a head");
+        request_body(&head)
+    }
+
+    #[test]
+    fn bodies() {
+        for (fields, expected) in [
+            ("", RequestBody::Length(0)),
+            ("Content-Length: 5\r\n", RequestBody::Length(5)),
+            ("content-length:5 \r\n", RequestBody::Length(5)),
+            ("Content-Length: 18446744073709551615\n", RequestBody::Length(u64::MAX)),
+            ("Transfer-Encoding: chunked\r\n", RequestBody::Chunked),
+            ("transfer-encoding: CHUNKED\r\n", RequestBody::Chunked),
+            ("Transfer-Encoding:\r\n chunked\r\n", RequestBody::Chunked),
+            ("A: b\r\n c: d\r\nContent-Length: 1\r\n", RequestBody::Length(1)),
+        ] {
+            assert_eq!(body_of(&format!("GET / HTTP/1.1\r\n{fields}\r\n")), Ok(expected), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn heads_that_can_be_read_in_two_ways() {
+        for (fields, status) in [
+            ("Content-Length: +5\r\n", 400),
+            ("Content-Length: -5\r\n", 400),
+            ("Content-Length: 0x5\r\n", 400),
+            ("Content-Length: \r\n", 400),
+            ("Content-Length: 5\r\n 5\r\n", 400),
+            ("Content-Length: 5, 5\r\n", 400),
+            ("Content-Length: 5\r\nContent-Length: 5\r\n", 400),
+            ("Content-Length: 5\r\nContent-Length: 6\r\n", 400),
+            ("Content-Length: 18446744073709551616\r\n", 400),
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400),
+            ("Transfer-Encoding: gzip\r\n", 400),
+            ("Transfer-Encoding: \r\n", 400),
+            ("Transfer-Encoding: chunked, identity\r\n", 400),
+            ("Transfer-Encoding: gzip, chunked\r\n", 501),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 501),
+            ("Transfer-Encoding: xchunked\r\n", 400),
+            ("Content-Length : 5\r\n", 400),
+            (" Content-Length: 5\r\n", 400),
+            ("no field\r\nContent-Length: 5\r\n", 400),
+            (": 5\r\n", 400),
+            ("A: b\rContent-Length: 5\r\n", 400),
+            ("A: b\r\r\n", 400),
+            ("A: \0\r\n", 400),
+        ] {
+            let found = body_of(&format!("GET / HTTP/1.1\r\n{fields}\r\n")).map_err(|error| error.status);
+            assert_eq!(found, Err(status), "{fields:?}");
+        }
+        for head in [
+            "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET /\rHTTP/1.1\r\n\r\n",
+            "GET /\0 HTTP/1.1\r\n\r\n",
+        ] {
+            assert_eq!(body_of(head).map_err(|error| error.status), Err(400), "{head:?}");
+        }
+    }
+}
