@@ -55,6 +55,14 @@ impl RequestHead {
         is_http11 && !options.any(is_close)
     }
 
+    /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
+    #[must_use]
+    pub fn expects_continue(&self) -> bool {
+        let version = http_version(&self.protocol);
+        version.is_some_and(|version| (version.major, version.minor) >= (1, 1))
+            && self.header("Expect").is_some_and(|value| value.trim().eq_ignore_ascii_case("100-continue"))
+    }
+
     /// The request line as received, without its line end. For the log.
     #[must_use]
     pub fn request_line(&self) -> String {

@@ -12,21 +12,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::answer::log_request;
+use super::script::Scripts;
 use super::stream::{Socket, Stream};
 use super::tls::{AcceptError, Tls};
 use crate::config::PolicyConfig;
 use crate::handlers::{HandlerConnection, HandlerHost, ReadyHandler};
-use crate::http::error_page::{error_page, error_response, python_repr, reason_phrase};
-use crate::http::files::{Answer, Files};
+use crate::http::error_page::{error_page, python_repr};
+use crate::http::files::Files;
 use crate::http::head::{HeadError, HeadParser, RequestHead};
 use crate::http::policy::{PolicyError, PolicySource, unauthorized};
-use crate::http::response::{Delivery, write_response};
 use crate::logging::{LOG_REQUEST, LOG_SERVER};
 
 /// How much room there is for one read, in bytes: more than most request heads.
 const READ_SIZE: usize = 4096;
-/// Largest body of a request for a file, in bytes, that is read past to come to the next request.
-const MAX_SKIPPED_BODY: usize = 64 * 1024;
 /// How much is read, and for how long, after the last response, so that the client gets to see it: closing
 /// with bytes unread would reset the connection.
 const MAX_LINGER_BYTES: usize = 1024 * 1024;
@@ -47,6 +46,8 @@ pub(super) struct Context {
     pub(super) head_timeout: Duration,
     /// The handlers.
     pub(super) host: Arc<dyn HandlerHost>,
+    /// The CGI scripts.
+    pub(super) scripts: Scripts,
     /// What is demanded of each request.
     pub(super) policy: Arc<dyn PolicySource>,
     /// Cancelled when the server stops.
@@ -85,14 +86,14 @@ async fn serve_fallibly(context: Arc<Context>, socket: Socket, peer: SocketAddr)
     }
 }
 
-struct Connection {
-    context: Arc<Context>,
-    socket: Stream,
-    peer: SocketAddr,
+pub(super) struct Connection {
+    pub(super) context: Arc<Context>,
+    pub(super) socket: Stream,
+    pub(super) peer: SocketAddr,
     /// What was received and not used yet.
-    input: BytesMut,
+    pub(super) input: BytesMut,
     /// How many bytes of the last request's body come before the next head.
-    skip: usize,
+    pub(super) skip: usize,
 }
 
 /// What comes next on a connection.
@@ -144,7 +145,7 @@ impl Connection {
             tracing::info!(target: LOG_REQUEST, "{reason}");
             // pywebsocket's words for files and CGI scripts.
             tracing::info!(target: LOG_REQUEST, "Fallback to CGIHTTPRequestHandler");
-            if !self.answer_with_file(&head).await? {
+            if !self.answer(head).await? {
                 return self.linger().await;
             }
         }
@@ -226,42 +227,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers a request for a file. Returns whether another request may follow.
-    async fn answer_with_file(&mut self, head: &RequestHead) -> io::Result<bool> {
-        match self.context.files.answer(head).await {
-            Answer::Page { status, message } => {
-                let page = self.refusal(head, status, Some(&message));
-                self.socket.write_all(&page).await?;
-                Ok(false)
-            }
-            Answer::Response(response) => {
-                log_request(&head.request_line(), response.status().as_u16());
-                let body_length = skippable_body(head);
-                self.skip = body_length.unwrap_or(0);
-                let delivery = Delivery {
-                    body_only: head.protocol == "HTTP/0.9",
-                    head_only: head.method == "HEAD",
-                    keep_alive: head.keeps_alive() && body_length.is_some(),
-                };
-                write_response(&mut self.socket, response, delivery).await
-            }
-        }
-    }
-
-    /// The error page for `head`, logged.
-    fn refusal(&self, head: &RequestHead, status: u16, message: Option<&str>) -> Vec<u8> {
-        self.log_refusal(&head.request_line(), status, message);
-        error_response(&head.protocol, &head.method, status, message, None)
-    }
-
-    /// The two lines that pywebsocket logs for an error page.
-    fn log_refusal(&self, request_line: &str, status: u16, message: Option<&str>) {
-        // What the client sent is escaped in it already, as Python's repr.
-        let message = message.unwrap_or_else(|| reason_phrase(status));
-        tracing::warn!(target: LOG_REQUEST, "{} - code {status}, message {message}", self.peer.ip());
-        log_request(request_line, status);
-    }
-
     /// Writes a last response and closes the connection.
     async fn end_with(mut self, response: &[u8]) -> io::Result<()> {
         self.socket.write_all(response).await?;
@@ -286,50 +251,5 @@ impl Connection {
         // Out of time, or the server stops: that is the end, too.
         let drained = stop.run_until_cancelled(timeout(MAX_LINGER_TIME, drain)).await;
         drained.and_then(Result::ok).unwrap_or(Ok(()))
-    }
-}
-
-/// The line that pywebsocket logs for a response.
-fn log_request(request_line: &str, status: u16) {
-    tracing::info!(target: LOG_REQUEST, "{request_line:?} {status} -");
-}
-
-/// The length of the body behind `head`; `None` when it cannot be read past: unknown, too long, or the client
-/// wants to hear first whether it may send it.
-fn skippable_body(head: &RequestHead) -> Option<usize> {
-    if head.header("Transfer-Encoding").is_some() || head.header("Expect").is_some() {
-        return None;
-    }
-    let mut lengths = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Content-Length"));
-    let Some((_, length)) = lengths.next() else { return Some(0) };
-    let length = length.trim();
-    // RFC 9110 section 8.6: digits only; more than one field is a sign of an attack.
-    let is_number = length.bytes().all(|byte| byte.is_ascii_digit()) && lengths.next().is_none();
-    length.parse().ok().filter(|&length| is_number && length <= MAX_SKIPPED_BODY)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bodies_that_are_read_past() {
-        for (fields, expected) in [
-            ("", Some(0)),
-            ("Content-Length: 5\r\n", Some(5)),
-            ("content-length: 5 \r\n", Some(5)),
-            ("Content-Length: 65536\r\n", Some(65536)),
-            ("Content-Length: 65537\r\n", None),
-            ("Content-Length: +5\r\n", None),
-            ("Content-Length: -5\r\n", None),
-            ("Content-Length: \r\n", None),
-            ("Content-Length: 5\r\nContent-Length: 5\r\n", None),
-            ("Transfer-Encoding: chunked\r\n", None),
-            ("Content-Length: 5\r\nExpect: 100-continue\r\n", None),
-        ] {
-            let mut input = BytesMut::from(format!("GET / HTTP/1.1\r\n{fields}\r\n").as_str());
-            let head = HeadParser::default().parse(&mut input, false).expect("no error").expect("a head");
-            assert_eq!(skippable_body(&head), expected, "{fields:?}");
-        }
     }
 }

@@ -4,9 +4,11 @@
 //! inside somebody else's process. Must not import `bridge` or pyo3; handlers are reached through
 //! [`HandlerHost`].
 
+mod answer;
 mod connection;
 mod listener;
 mod ready;
+mod script;
 mod stream;
 mod tls;
 
@@ -21,12 +23,14 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::handlers::HandlerHost;
+use crate::http::cgi::Cgi;
 use crate::http::files::Files;
 use crate::http::policy::PolicySource;
 use crate::logging::LOG_SERVER;
 use crate::shutdown;
 use connection::Context;
 use listener::Listener;
+use script::Scripts;
 use tls::Tls;
 
 pub use listener::Listeners;
@@ -99,12 +103,14 @@ async fn run_with(
     tls: Option<Arc<Tls>>,
 ) -> Result<(), StartError> {
     let grace = config.grace;
+    let files = Files {
+        root: config.document_root.clone(),
+        allow_outside_root: config.handlers.allow_outside_root,
+        hide_handlers: config.hide_handlers,
+    };
     let context = Arc::new(Context {
-        files: Files {
-            root: config.document_root.clone(),
-            allow_outside_root: config.handlers.allow_outside_root,
-            hide_handlers: config.hide_handlers,
-        },
+        scripts: Scripts::new(Cgi::new(config.cgi_directories.clone(), files.clone())),
+        files,
         local: (
             config.listen.host.clone().unwrap_or_default(),
             match listeners.port() {

@@ -212,3 +212,96 @@ fn an_absolute_websocket_uri_without_a_handler_is_a_file() {
     assert!(server.get("ws://localhost:9998/a.txt").ends_with("\r\n\r\nhello"));
     assert!(server.get("ws://localhost:x/a.txt").starts_with("HTTP/1.0 404 "));
 }
+
+#[test]
+fn doubtful_bodies_are_refused_before_they_are_requests() {
+    let server = Server::start();
+    server.write("a.txt", "hello");
+    let smuggled = "GET /a.txt HTTP/1.1\r\n\r\n";
+    for (fields, status) in [
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400),
+        ("Content-Length: 5\r\nContent-Length: 0\r\n", 400),
+        ("Content-Length: 0, 5\r\n", 400),
+        ("Content-Length : 5\r\n", 400),
+        ("A: b\rContent-Length: 5\r\n", 400),
+        ("Transfer-Encoding: gzip, chunked\r\n", 501),
+    ] {
+        let response = server.ask(format!("GET /a.txt HTTP/1.1\r\n{fields}\r\n{smuggled}"));
+        assert!(response.starts_with(&format!("HTTP/1.0 {status} ")), "{fields:?}: {response}");
+        assert!(!response.contains("hello"), "{fields:?}: {response}");
+    }
+}
+
+#[test]
+fn entity_tags() {
+    let server = Server::start();
+    server.write("a.txt", "0123456789");
+    let response = server.get("/a.txt");
+    let tag = field(&response, "etag").expect("a tag");
+    let modified = field(&response, "last-modified").expect("a date");
+    for (fields, status) in [
+        (format!("If-None-Match: {tag}\r\n"), 304),
+        (format!("If-None-Match: \"x\", W/{tag}\r\n"), 304),
+        ("If-None-Match: *\r\n".to_owned(), 304),
+        (format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {modified}\r\n"), 200),
+        (format!("If-Match: {tag}\r\n"), 200),
+        ("If-Match: \"x\"\r\n".to_owned(), 412),
+        (format!("Range: bytes=1-2\r\nIf-Range: {tag}\r\n"), 206),
+        (format!("Range: bytes=1-2\r\nIf-Range: {modified}\r\n"), 206),
+        ("Range: bytes=1-2\r\nIf-Range: \"x\"\r\n".to_owned(), 200),
+        ("Range: bytes=1-2\r\nIf-Range: Sat, 01 Jan 2000 00:00:00 GMT\r\n".to_owned(), 200),
+    ] {
+        let response = server.ask(format!("GET /a.txt HTTP/1.1\r\nConnection: close\r\n{fields}\r\n"));
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{fields}: {response}");
+        let body = response.split_once("\r\n\r\n").expect("a head").1;
+        assert_eq!(
+            body,
+            match status {
+                200 => "0123456789",
+                206 => "12",
+                _ => "",
+            },
+            "{fields}"
+        );
+    }
+}
+
+#[test]
+fn ranges_are_for_get_and_in_bytes() {
+    let server = Server::start();
+    server.write("a.txt", "0123456789");
+    for (method, range) in [("GET", "lines=1-2"), ("HEAD", "bytes=1-2")] {
+        let request = format!("{method} /a.txt HTTP/1.1\r\nRange: {range}\r\nConnection: close\r\n\r\n");
+        let response = server.ask(request);
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+        assert_eq!(field(&response, "content-length"), Some("10"));
+    }
+}
+
+#[test]
+fn handler_sources_are_hidden_when_that_is_wanted() {
+    let server = Server::start_with(|config| config.hide_handlers = true);
+    let source = server.write("dir/echo_wsh.py", "import six\n");
+    server.write("dir/other.py", "");
+    symlink(source, server.root.path().join("dir/link.txt")).expect("a link");
+    for target in ["/dir/echo_wsh.py", "/dir/echo%5fwsh.py?x", "/dir/link.txt"] {
+        assert!(server.get(target).starts_with("HTTP/1.0 404 File not found\r\n"), "{target}");
+    }
+    let page = server.get("/dir/");
+    assert!(page.contains("other.py") && !page.contains("echo_wsh.py"), "{page}");
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let server = Server::start();
+    server.write("a.txt", "first");
+    server.write("b.txt", "second");
+    let mut client = server.connect();
+    client.send(
+        "GET /a.txt HTTP/1.1\r\n\r\nHEAD /a.txt HTTP/1.1\r\n\r\n\
+         GET /b.txt HTTP/1.1\r\nConnection: close\r\n\r\nGET /a.txt HTTP/1.1\r\n\r\n",
+    );
+    assert_eq!(client.response().1, "first");
+    assert_eq!(field(&client.head(), "content-length"), Some("5"));
+    assert!(client.rest().ends_with("\r\n\r\nsecond"), "what is behind a close is not answered");
+}

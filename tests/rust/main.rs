@@ -1,5 +1,6 @@
 //! The async side on real sockets and real files: no Python, a stub in place of the handlers.
 
+mod cgi;
 mod files;
 mod handover;
 mod heads;

@@ -200,7 +200,7 @@ mod tests {
             b"Status: 101\n\n",
             b"Status: 20\n\n",
             b"Status: 1000\n\n",
-            &[b'a'; MAX_HEADER + 1],
+            &vec![b'a'; MAX_HEADER + 1],
         ] {
             assert!(matches!(parse(output), Parsed::Wrong(_)), "{:?}", String::from_utf8_lossy(output));
         }
