@@ -1,0 +1,136 @@
+"""What connections take is given back, however they end."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from serving import Server, Start, close_body, handler, wait_until, write
+
+# Requests, streams, connections and dispatchers are counted while they live: by weak references, and by name
+# among what the collector knows.
+WATCHED = handler(
+    """
+    if request.ws_resource == "/a?tell":
+        gc.collect()
+        kinds = collections.Counter(type(thing).__name__ for thing in gc.get_objects())
+        told = {kind: kinds[kind] for kind in ("Request", "Stream", "HTTPMessage")}
+        request.ws_stream.send_message(json.dumps(told | {"alive": len(ALIVE), "seen": SEEN[0]}))
+        return
+    request.mine = request, request.ws_stream
+    ALIVE.add(request.ws_stream)
+    if request.ws_resource == "/a?raise":
+        raise BrokenPipeError("on purpose")
+    while (message := request.ws_stream.receive_message()) is not None:
+        request.ws_stream.send_message(message)
+    """,
+    handshake="""
+    with LOCK:
+        SEEN[0] += 1
+    ALIVE.add(request)
+    ALIVE.add(request.connection)
+    if request.ws_resource == "/a?refuse":
+        raise ValueError("on purpose")
+    """,
+    before="""
+    import collections, gc, json, threading, weakref
+
+    LOCK = threading.Lock()
+    SEEN = [0]
+    ALIVE = weakref.WeakSet()
+    """.replace("\n    ", "\n"),
+)
+DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
+
+
+def closes(server: Server) -> None:
+    with server.raw("/a", DEFLATE) as client:
+        client.send(1, b"hello")
+        assert client.frame().opcode == 1
+        client.send(8, close_body(1000))
+        assert client.frame().payload == close_body(1000)
+        assert client.rest() == b""
+
+
+def drops(server: Server) -> None:
+    with server.raw("/a", DEFLATE) as client:
+        client.send(1, b"hello")
+        assert client.frame().opcode == 1
+
+
+def raises(server: Server) -> None:
+    with server.raw("/a?raise") as client:
+        assert client.rest() == b""
+
+
+def is_refused(server: Server) -> None:
+    assert server.status("/a?refuse") == 403
+
+
+def finds_nothing(server: Server) -> None:
+    assert server.status("/b") == 404
+
+
+ENDS: list[Callable[[Server], None]] = [closes, drops, raises, is_refused, finds_nothing]
+
+
+@pytest.mark.parametrize(("way", "connections"), [("binary", 2000), ("wheel", 400)])
+def test_everything_is_given_back(start: Start, tmp_path: Path, way: str, connections: int) -> None:
+    write(tmp_path, "a_wsh.py", WATCHED)
+    server = start("--log-level", "critical", way=way)
+
+    def told() -> dict[str, int]:
+        value: dict[str, int] = json.loads(server.ask("/a?tell", None))
+        return value
+
+    def settled() -> bool:
+        return not server.handler_threads()
+
+    for end in ENDS:
+        end(server)
+    told()
+    wait_until(settled, "the end of the first handlers")
+    before, threads, descriptors = told(), len(server.threads()), len(server.descriptors())
+
+    rounds = connections // 2 // len(ENDS)
+    clients = [threading.Thread(target=lambda: [end(server) for end in ENDS * rounds]) for _ in range(2)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+
+    wait_until(settled, "the end of all handlers")
+    after = told()
+    assert after.pop("seen") - before.pop("seen") == connections // len(ENDS) * 4 + 1
+    assert after == before
+    # The request that asks, and its connection: nobody else is left.
+    assert after["alive"] == 2
+    wait_until(lambda: len(server.threads()) <= threads, "the end of the threads")
+    wait_until(lambda: len(server.descriptors()) <= descriptors, "the end of the descriptors")
+
+
+def test_old_versions_of_a_handler_are_given_back(start: Start, tmp_path: Path) -> None:
+    source = handler(
+        """
+        gc.collect()
+        request.ws_stream.send_message(f"{NUMBER} {len(VERSIONS)}")
+        """,
+        before="""
+        import gc
+        from versions import VERSIONS
+
+        class Version:
+            pass
+
+        MINE = Version()
+        VERSIONS.add(MINE)
+        """,
+    )
+    write(tmp_path, "versions.py", "import weakref\nVERSIONS = weakref.WeakSet()\n")
+    path = write(tmp_path, "a_wsh.py", source + "\nNUMBER = 0\n")
+    server = start()
+    for number in range(1, 20):
+        path.write_text(source + f"\nNUMBER = {number}\n")
+        wait_until(lambda: str(server.ask("/a", None)).split()[0] == str(number), "the reload")  # noqa: B023
+    wait_until(lambda: server.ask("/a", None) == "19 1", "the end of the old versions")
