@@ -330,6 +330,9 @@ fn listen_error(config: &ListenConfig, failures: Failures) -> StartError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::fd::IntoRawFd as _;
+
     use super::*;
 
     fn config(host: Option<&str>, port: u16) -> ListenConfig {
@@ -407,6 +410,84 @@ mod tests {
         ] {
             let error = listen_error(&config(None, port), failures).to_string();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    fn on_path(path: &Path) -> ListenConfig {
+        ListenConfig { unix: Some(path.to_owned()), ..ListenConfig::default() }
+    }
+
+    #[test]
+    fn a_path_is_ours_while_we_listen_and_gone_then() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("s");
+        let listeners = Listeners::bind(&on_path(&path)).expect("a listener");
+        assert_eq!((listeners.port(), listeners.unix_path()), (0, Some(path.as_path())));
+        UnixStream::connect(&path).expect("a connection");
+        let error = Listeners::bind(&on_path(&path)).expect_err("in use").to_string();
+        assert!(error.contains("stop the server that uses it"), "{error}");
+        UnixStream::connect(&path).expect("a connection, still");
+        drop(listeners);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_server_left_is_replaced_and_no_other_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("s");
+        drop(UnixListener::bind(&path).expect("a listener"));
+        Listeners::bind(&on_path(&path)).expect("a listener");
+        fs::write(&path, "mine").expect("a file");
+        let error = Listeners::bind(&on_path(&path)).expect_err("a file").to_string();
+        assert!(error.contains("remove the file"), "{error}");
+        assert_eq!(fs::read_to_string(&path).expect("a file"), "mine");
+        let error =
+            Listeners::bind(&on_path(&directory.path().join("gone/s"))).expect_err("no folder").to_string();
+        assert!(error.contains("gone/s: No such file") && error.contains("--unix"), "{error}");
+    }
+
+    fn passed(fds: &[i32]) -> Result<Listeners, StartError> {
+        Listeners::bind(&ListenConfig { fds: fds.to_vec(), ..ListenConfig::default() })
+    }
+
+    #[test]
+    fn sockets_that_listen_are_taken_over() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("s");
+        let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = tcp.local_addr().expect("an address");
+        let unix = UnixListener::bind(&path).expect("a listener");
+        let listeners = passed(&[tcp.into_raw_fd(), unix.into_raw_fd()]).expect("listeners");
+        assert_eq!((listeners.addresses(), listeners.unix_path()), (&[address][..], None));
+        let copy = listeners.try_clone().expect("a copy");
+        drop(listeners);
+        std::net::TcpStream::connect(address).expect("a connection");
+        UnixStream::connect(&path).expect("a connection");
+        for fd in copy.filenos() {
+            // SAFETY: F_GETFD and F_GETFL touch no memory.
+            let flags = unsafe { (libc::fcntl(fd, libc::F_GETFD), libc::fcntl(fd, libc::F_GETFL)) };
+            assert_ne!(flags.0 & libc::FD_CLOEXEC, 0, "programs that we start must not have it");
+            assert_ne!(flags.1 & libc::O_NONBLOCK, 0);
+        }
+        drop(copy);
+        assert!(path.exists(), "who made it removes it");
+    }
+
+    #[test]
+    fn what_does_not_listen_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = File::create(directory.path().join("f")).expect("a file");
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let (stream, _other) = UnixStream::pair().expect("sockets");
+        for (fd, expected) in [
+            (i32::MAX, "not open"),
+            (file.as_raw_fd(), "not a socket"),
+            (udp.as_raw_fd(), "not a stream socket that listens"),
+            (stream.as_raw_fd(), "not a stream socket that listens"),
+        ] {
+            let error = passed(&[fd]).expect_err("an error").to_string();
+            assert!(error.starts_with(&format!("file descriptor {fd}: {expected}")), "{error}");
+            assert!(error.contains("--fd"), "{error}");
         }
     }
 }

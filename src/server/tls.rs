@@ -181,3 +181,61 @@ fn client_verifier(
     let builder = if is_required { builder } else { builder.allow_unauthenticated() };
     builder.build().map(|verifier| verifier as Arc<dyn ClientCertVerifier>).map_err(|error| file.error(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_again_must_be_whole() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("server.pem");
+        let write = |text: &str| fs::write(&path, text).expect("a file");
+        let pem = || {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+            format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem())
+        };
+        write(&pem());
+        let config = TlsConfig {
+            certificate: path.clone(),
+            private_key: path.clone(),
+            client_auth: ClientAuth::None,
+            self_signed: false,
+        };
+        let tls = Tls::load(&config).map_err(|error| error.to_string()).expect("TLS");
+        let first = tls.current.load_full();
+        let is_first = || Arc::ptr_eq(&first, &tls.current.load());
+        tls.reload_if_changed();
+        assert!(is_first(), "nothing has changed");
+        write("half a certificate");
+        tls.reload_if_changed();
+        assert!(is_first(), "there is nothing better");
+        fs::remove_file(&path).expect("removed");
+        tls.reload_if_changed();
+        assert!(is_first(), "there is nothing at all");
+        write(&pem());
+        tls.reload_if_changed();
+        assert!(!is_first(), "there is a new one");
+        let second = tls.current.load_full();
+        tls.reload();
+        assert!(!Arc::ptr_eq(&second, &tls.current.load()), "asked to, it is read again");
+    }
+
+    #[test]
+    fn a_file_of_authorities_that_has_none_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("ca.pem");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let problem = || {
+            let result = client_verifier(&ClientAuth::Required(path.clone()), &provider);
+            result.map(drop).expect_err("an error").to_string()
+        };
+        assert!(
+            problem().starts_with("--tls-client-ca ") && problem().contains("No such file"),
+            "{}",
+            problem()
+        );
+        fs::write(&path, "nothing").expect("a file");
+        assert!(problem().contains("ca.pem: no certificate in it"), "{}", problem());
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
 
 use wshost::handlers::Transport;
 
@@ -77,4 +78,31 @@ fn a_handler_that_cannot_start_costs_one_connection() {
     let server = Server::start();
     assert_eq!(server.get("/broken"), "");
     assert!(server.get("/").starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn a_unix_socket_is_as_good() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("s");
+    let server = Server::start_with(|config| config.listen.unix = Some(path.clone()));
+    server.write("a.txt", "hello");
+    let mut client = UnixStream::connect(&path).expect("a connection");
+    client.write_all(b"GET /handler HTTP/1.1\r\n\r\nmore").expect("sent");
+    let taken = server.handed_over();
+    assert_eq!(taken.unread.as_ref(), b"more");
+    assert_eq!((taken.peer.to_string().as_str(), taken.local.1), ("127.0.0.1:0", 0));
+    let Transport::Unix(socket) = taken.transport else { panic!("not Unix") };
+    (&socket).write_all(b"answer").expect("written");
+    drop(socket);
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("the end");
+    assert_eq!(answer, "answer");
+    let mut client = UnixStream::connect(&path).expect("a connection");
+    client.write_all(b"GET /a.txt HTTP/1.1\r\nConnection: close\r\n\r\n").expect("sent");
+    answer.clear();
+    client.read_to_string(&mut answer).expect("the end");
+    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+    server.stop.cancel();
+    server.join().expect("a clean end");
+    assert!(!path.exists());
 }

@@ -8,3 +8,4 @@ mod layers;
 mod lifecycle;
 mod policy;
 mod support;
+mod tls;

@@ -163,3 +163,87 @@ fn check(certificate: &CertificateDer<'_>) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// A certificate and its key, changed by `change`.
+    fn made(change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        change(&mut params);
+        (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
+    }
+
+    /// What is wrong with files that say this.
+    fn problem(certificate: &str, key: &str) -> String {
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| -> PathBuf {
+            let path = directory.path().join(name);
+            fs::write(&path, text).expect("a file");
+            path
+        };
+        let loaded = load(&write("cert.pem", certificate), &write("key.pem", key));
+        let text = loaded.map(drop).expect_err("an error").to_string();
+        assert!(!text.contains('\n'), "{text}");
+        text.replace(&format!("{}/", directory.path().display()), "")
+    }
+
+    #[test]
+    fn one_file_or_two_with_anything_between() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (certificate, key) = made(|_| {});
+        let (next, _) = made(|_| {});
+        let path = directory.path().join("both.pem");
+        fs::write(&path, format!("subject=x\n{key}\n{certificate}issuer=y\n{next}")).expect("a file");
+        let Chain(chain) = load(&path, &path).expect("a chain");
+        assert_eq!(chain.cert.len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_is_one_line() {
+        let (certificate, key) = made(|_| {});
+        let (expired, expired_key) = made(|params| params.not_after = date_time_ymd(2020, 1, 2));
+        let (early, early_key) = made(|params| params.not_before = date_time_ymd(3000, 1, 2));
+        let (_, other_key) = made(|_| {});
+        let damaged = certificate.replacen("MII", "!!!", 1);
+        let no_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let no_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
+                   -----END RSA PRIVATE KEY-----\n";
+        for (certificate, key, expected) in [
+            ("", key.as_str(), "--certificate cert.pem: no certificate in it"),
+            (&key, &key, "--certificate cert.pem: no certificate in it"),
+            (&damaged, &key, "--certificate cert.pem: the PEM is damaged"),
+            (no_der, &key, "--certificate cert.pem: the certificate cannot be read"),
+            (&expired, &expired_key, "--certificate cert.pem: the certificate has expired on Jan  2"),
+            (&early, &early_key, "--certificate cert.pem: the certificate is not valid before Jan  2"),
+            (&certificate, "", "--private-key key.pem: no private key in it"),
+            (&certificate, &certificate, "--private-key key.pem: no private key in it"),
+            (&certificate, encrypted, "--private-key key.pem: the key is encrypted"),
+            (&certificate, old, "--private-key key.pem: the key is encrypted"),
+            (&certificate, no_key, "--private-key key.pem: cannot use this key"),
+            (
+                &certificate,
+                &other_key,
+                "--private-key key.pem: does not belong to the certificate in cert.pem",
+            ),
+        ] {
+            let problem = problem(certificate, key);
+            assert!(problem.starts_with(expected), "{problem} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error =
+            load(Path::new("gone.pem"), Path::new("gone.pem")).map(drop).expect_err("gone").to_string();
+        assert!(error.starts_with("--certificate gone.pem: No such file"), "{error}");
+    }
+}
