@@ -98,6 +98,8 @@ mod _native {
     #[pymodule_export]
     use crate::bridge::connection::Connection;
     #[pymodule_export]
+    use crate::bridge::connections::end_handlers;
+    #[pymodule_export]
     use crate::bridge::dispatch::{
         Dispatcher, HandlerSuite, default_passive_closing_handshake, is_handler_name, read_map_file,
         resource_of,

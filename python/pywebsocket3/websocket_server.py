@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import os
 import socket
+import sys
 import traceback
 from types import TracebackType
 from typing import Any, Optional, Union
@@ -27,6 +30,22 @@ def _alias_handlers(dispatcher: dispatch.Dispatcher, websock_handlers_map_file: 
             dispatcher.add_resource_path_alias(alias, resource)
         except dispatch.DispatchException as error:
             logging.error('%s', error)
+
+
+def _end_handlers() -> None:
+    """Ends the connections that are open when the interpreter ends.
+
+    A thread that comes back to an interpreter which is being taken down would abort the process. Handlers that do
+    not end (they sleep, or compute) are left behind with it, as daemon threads are.
+    """
+    if _native.end_handlers():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(1 if hasattr(sys, 'last_value') else 0)
+
+
+atexit.register(_end_handlers)
 
 
 class WebSocketServer:

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 use super::connection::{Connection, address};
+use super::connections::{self, Registration};
 use super::detach::detached;
 use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
@@ -22,6 +24,7 @@ use crate::handlers::registry::{Registry, Snapshot};
 use crate::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
 use crate::http::error_page::{error_response, version_response};
 use crate::http::head::RequestHead;
+use crate::logging::LOG_SERVER;
 
 static LOG: Logger = Logger::new("pywebsocket3.request_handler.WebSocketRequestHandler");
 static SERVER_LOG: Logger = Logger::new("pywebsocket3.websocket_server.WebSocketServer");
@@ -56,6 +59,13 @@ impl HandlerHost for PythonHost {
             None => None,
         })
     }
+
+    fn close_connections(&self, grace: Duration) {
+        let left = connections::close_all(grace);
+        if left > 0 {
+            tracing::warn!(target: LOG_SERVER, "{left} handlers do not end; leaving them behind");
+        }
+    }
 }
 
 /// A handler that waits for its connection, with everything that was loaded when it was resolved.
@@ -72,6 +82,7 @@ impl ReadyHandler for Ready {
         // A request target has no NUL, which a thread's name must not have.
         let name = format!("wsh-{number} {}", head.target);
         let task = Task {
+            number,
             snapshot: self.snapshot,
             on_error: self.on_error,
             socket: Arc::new(Socket::new(transport, &unread, peer)),
@@ -89,6 +100,7 @@ impl ReadyHandler for Ready {
 
 /// A connection and its handler, on their thread.
 struct Task {
+    number: u64,
     snapshot: Arc<Snapshot<Suite>>,
     on_error: Option<Arc<Py<PyAny>>>,
     socket: Arc<Socket>,
@@ -102,8 +114,9 @@ impl Task {
     fn run(self, py: Python<'_>) {
         let socket = Arc::clone(&self.socket);
         let on_error = self.on_error.clone();
+        let registration = Registration::new(self.number, self.head.target.clone(), Arc::clone(&socket));
         // Others than `Exception` (SystemExit, ...) end the thread without a word, as in the reference.
-        if let Err(error) = self.serve(py)
+        if let Err(error) = self.serve(py, &registration)
             && error.is_instance_of::<PyException>(py)
         {
             report(py, &error, socket.peer, on_error.as_deref());
@@ -111,7 +124,7 @@ impl Task {
         detached(py, || socket.close());
     }
 
-    fn serve(self, py: Python<'_>) -> PyResult<()> {
+    fn serve(self, py: Python<'_>, registration: &Registration) -> PyResult<()> {
         let connection = Connection::new(py, Arc::clone(&self.socket), self.local, &self.head.raw)?;
         let connection = Bound::new(py, connection)?;
         let request = Request::create(py, &self.head, connection, self.is_https)?.into_any();
@@ -129,6 +142,7 @@ impl Task {
             return Ok(());
         }
         request.setattr("_dispatcher", &dispatcher)?;
+        registration.opened(request.clone().unbind());
         match dispatcher.call_method1("transfer_data", (&request,)) {
             Err(error) if ABORTED_BY_USER.matches(py, &error) => {
                 log_abort(py, &error);

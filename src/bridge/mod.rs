@@ -6,6 +6,7 @@
 //! - [`interpreter`] – starts Python inside the binary
 //! - [`loader`] – handler file → suite
 //! - [`host`] – a thread for each connection: handshake, data, close
+//! - [`connections`] – those that are open, and how they end with the process
 //! - [`dispatch`] – the three calls; exception → status or close code
 //! - [`request`], [`connection`], [`stream`], [`frames`], [`handshake`], [`extensions`], [`util`],
 //!   [`header_util`] – the objects and functions that handlers see
@@ -13,6 +14,7 @@
 //! - [`exceptions`], [`python_logging`] – classes that Python defines and Rust raises; log records
 
 pub mod connection;
+pub mod connections;
 pub mod detach;
 pub mod dispatch;
 pub mod exceptions;

@@ -160,6 +160,20 @@ impl Socket {
         Ok(())
     }
 
+    /// Sends `bytes` unless that would have to wait, for the peer or for another thread's turn to write.
+    pub fn send_now(&self, bytes: &[u8]) {
+        if let (Ok(stream), Some(_turn)) = (self.open(), self.writing.try_lock()) {
+            stream.send_now(bytes);
+        }
+    }
+
+    /// Cuts the connection, both ways: threads that wait for it wake up. The descriptor stays until `close`.
+    pub fn shut(&self) {
+        if let Ok(stream) = self.open() {
+            stream.shut();
+        }
+    }
+
     /// Ends the connection as pywebsocket's server does: no more sending, then the descriptor is closed (once
     /// the last call that uses it returns). Later calls fail with EBADF, never with another connection's
     /// descriptor.

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use parking_lot::Mutex;
 use rustls::ServerConnection;
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
 use crate::handlers::Transport;
 
@@ -71,6 +71,26 @@ impl Duplex {
             Self::Unix(socket) => (&*socket).write_vectored(parts),
             Self::Tls(tls) => tls.write_vectored(parts),
         }
+    }
+
+    /// Sends `bytes`, or as much of them as goes out without waiting. A peer that is gone is no error.
+    pub fn send_now(&self, bytes: &[u8]) {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let _ = match self {
+            Self::Tcp(socket) => SockRef::from(socket).send_with_flags(bytes, flags).map(drop),
+            Self::Unix(socket) => SockRef::from(socket).send_with_flags(bytes, flags).map(drop),
+            Self::Tls(tls) => tls.send_now(bytes),
+        };
+    }
+
+    /// No more sending and receiving; wakes the threads that wait for either.
+    pub fn shut(&self) {
+        // A peer that is gone already is no error here.
+        let _ = match self {
+            Self::Tcp(socket) => socket.shutdown(Shutdown::Both),
+            Self::Unix(socket) => socket.shutdown(Shutdown::Both),
+            Self::Tls(tls) => tls.socket.shutdown(Shutdown::Both),
+        };
     }
 
     /// No more sending. Waits for nothing, and wakes a thread that waits to write.
@@ -155,6 +175,12 @@ impl Tls {
             let sent = self.socket.send_with_flags(&outgoing, flags).unwrap_or(0);
             outgoing.drain(..sent);
         }
+    }
+
+    fn send_now(&self, bytes: &[u8]) -> io::Result<()> {
+        self.session.lock().writer().write_all(bytes)?;
+        self.send_pending();
+        Ok(())
     }
 
     fn close(&self) -> io::Result<()> {

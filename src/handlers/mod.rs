@@ -16,6 +16,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::ServerConnection;
@@ -31,6 +32,10 @@ pub trait HandlerHost: Send + Sync + 'static {
     ///
     /// pywebsocket: a fragment on a handler's resource is an error, answered with 400.
     fn resolve(&self, resource: &str) -> Result<Option<Box<dyn ReadyHandler>>, FragmentError>;
+
+    /// Ends the connections that handlers have, because the process is about to end: close frames with 1001
+    /// first, the sockets are shut after `grace`. Blocks until the handlers are done, or do not end.
+    fn close_connections(&self, grace: Duration);
 }
 
 /// A handler that waits for its connection.

@@ -40,8 +40,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until SIGINT or SIGTERM, and tells when it is ready ([`Config::ready`] and one line on stderr).
 /// SIGHUP reads the certificates again and calls `on_hangup`, on a thread that may block.
-/// Blocks, so the calling thread must be detached from Python. Connections that handlers have taken over are
-/// not waited for.
+/// Blocks, so the calling thread must be detached from Python. A stop ends the connections of handlers, too
+/// ([`HandlerHost::close_connections`]).
 pub fn serve(
     config: Arc<Config>,
     listeners: Listeners,
@@ -63,11 +63,22 @@ pub fn serve(
         .map_err(StartError::Runtime)?;
         ready::announce(&config, &listeners, tls.as_deref())?;
         let policy = Arc::new(config.policy.clone());
-        run_with(listeners, config, host, policy, stop, tls).await
+        let handlers = tokio::spawn(end_handlers(Arc::clone(&host), config.grace, stop.clone()));
+        run_with(listeners, config, host, policy, stop, tls).await?;
+        // It reports a panic itself.
+        let _ = handlers.await;
+        Ok(())
     });
     // A file system call that hangs must not hold up the end.
     runtime.shutdown_background();
     result
+}
+
+/// Ends the connections that handlers have once `stop` is cancelled.
+async fn end_handlers(host: Arc<dyn HandlerHost>, grace: Duration, stop: CancellationToken) {
+    stop.cancelled().await;
+    // On a thread that may wait: handlers are ended in Python.
+    let _ = tokio::task::spawn_blocking(move || host.close_connections(grace)).await;
 }
 
 /// The threads that wait for sockets, files and timers.

@@ -57,6 +57,8 @@ impl HandlerHost for StubHost {
             _ => Ok(None),
         }
     }
+
+    fn close_connections(&self, _grace: Duration) {}
 }
 
 struct StubHandler(Option<Sender<HandlerConnection>>);

@@ -1,0 +1,159 @@
+//! The connections that handlers have now: who they are, and how they are closed when the process ends.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::detach::detached;
+use super::socket::Socket;
+use crate::websocket::close::encode_body;
+use crate::websocket::frame::{FrameHeader, opcode};
+
+/// 1001: the server goes away (RFC 6455 section 7.4.1).
+const GOING_AWAY: i64 = 1001;
+
+/// How long handlers get to end once their sockets are shut.
+const LAST_GRACE: Duration = Duration::from_millis(500);
+
+static TABLE: Table = Table { entries: Mutex::new(BTreeMap::new()), gone: Condvar::new() };
+
+/// The lock is held for moments only, and never while Python code runs.
+struct Table {
+    entries: Mutex<BTreeMap<u64, Entry>>,
+    /// Notified when an entry is removed.
+    gone: Condvar,
+}
+
+struct Entry {
+    resource: String,
+    since: Instant,
+    socket: Arc<Socket>,
+    /// The request, once the opening handshake is done.
+    request: Option<Py<PyAny>>,
+}
+
+/// A connection that a handler has.
+#[derive(Debug, Clone)]
+pub struct Open {
+    /// Its number, the one in its thread's name.
+    pub number: u64,
+    /// The resource that it asked for.
+    pub resource: String,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// When the handler got it.
+    pub since: Instant,
+}
+
+/// Keeps a connection in the table. Dropping it, which must happen attached to Python, takes it out.
+pub struct Registration(u64);
+
+impl Registration {
+    /// Puts a connection into the table.
+    pub fn new(number: u64, resource: String, socket: Arc<Socket>) -> Self {
+        let entry = Entry { resource, since: Instant::now(), socket, request: None };
+        TABLE.entries.lock().insert(number, entry);
+        Self(number)
+    }
+
+    /// The opening handshake is done: from here on the connection can be closed by a close frame.
+    pub fn opened(&self, request: Py<PyAny>) {
+        if let Some(entry) = TABLE.entries.lock().get_mut(&self.0) {
+            entry.request = Some(request);
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // The entry is dropped behind the lock: with the request, Python code may run.
+        let entry = TABLE.entries.lock().remove(&self.0);
+        TABLE.gone.notify_all();
+        drop(entry);
+    }
+}
+
+/// The connections that handlers have now, by number.
+pub fn list() -> Vec<Open> {
+    let entries = TABLE.entries.lock();
+    let open = entries.iter().map(|(&number, entry)| Open {
+        number,
+        resource: entry.resource.clone(),
+        peer: entry.socket.peer,
+        since: entry.since,
+    });
+    open.collect()
+}
+
+/// Ends all connections: close frames with 1001, `grace` for the closing handshakes, then the sockets are shut.
+/// Returns how many handlers still run after that; they wait for something else than their peer.
+///
+/// Must be called detached from Python.
+pub fn close_all(grace: Duration) -> usize {
+    Python::attach(say_goodbye);
+    if wait_until_gone(grace) == 0 {
+        return 0;
+    }
+    for entry in TABLE.entries.lock().values() {
+        entry.socket.shut();
+    }
+    wait_until_gone(LAST_GRACE)
+}
+
+/// Ends all connections at once and returns how many handlers still run.
+#[pyfunction]
+pub fn end_handlers(py: Python<'_>) -> usize {
+    detached(py, || close_all(Duration::ZERO))
+}
+
+/// Sends close frames to the connections that have not sent one.
+fn say_goodbye(py: Python<'_>) {
+    let open: Vec<_> = {
+        let entries = TABLE.entries.lock();
+        let opened = entries
+            .values()
+            .filter_map(|entry| Some((Arc::clone(&entry.socket), entry.request.as_ref()?.clone_ref(py))));
+        opened.collect()
+    };
+    let frame = goodbye();
+    for (socket, request) in open {
+        let name = intern!(py, "server_terminated");
+        let is_closing = request.getattr(py, name).and_then(|flag| flag.is_truthy(py)).unwrap_or(true);
+        // The handler, which waits for a message, gets the peer's answer as the end of the connection.
+        if !is_closing && request.setattr(py, name, true).is_ok() {
+            detached(py, || socket.send_now(&frame));
+        }
+    }
+}
+
+/// A close frame with 1001.
+fn goodbye() -> Vec<u8> {
+    let body = encode_body(Some(GOING_AWAY), "").unwrap_or_default();
+    let header = FrameHeader {
+        fin: true,
+        rsv1: false,
+        rsv2: false,
+        rsv3: false,
+        opcode: opcode::CLOSE,
+        mask: None,
+        payload_length: body.len() as u64,
+        minimal_length: true,
+    };
+    [&header.encode(), body.as_slice()].concat()
+}
+
+fn wait_until_gone(time: Duration) -> usize {
+    let deadline = Instant::now() + time;
+    let mut entries = TABLE.entries.lock();
+    while !entries.is_empty() {
+        if TABLE.gone.wait_until(&mut entries, deadline).timed_out() {
+            break;
+        }
+    }
+    entries.len()
+}
