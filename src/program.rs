@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
-use crate::bridge::{interpreter, limits, python_logging};
+use crate::bridge::{interpreter, limits, python_logging, running};
 use crate::cli::{self, Invocation, Options};
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
@@ -54,7 +54,10 @@ fn serve(options: Options) -> Result<(), StartError> {
     let config = Arc::new(options.resolve()?);
     cli::enter_document_root(&config)?;
     logging::init(&config.log)?;
-    python_logging::forward_to_log(config.log.level)?;
+    python_logging::forward_to_log(&config.log)?;
+    if let Some(interval) = config.thread_monitor {
+        running::monitor(interval).map_err(StartError::Runtime)?;
+    }
     limits::set_max_message_size(config.max_message_size);
     // Before the handlers: an address that is taken is reported at once.
     let listeners = server::Listeners::bind(&config.listen)?;

@@ -21,10 +21,15 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 
 
-def install(level: int) -> None:
-    """Makes the server's log the root logger's only handler. `level` is one of `logging`'s, or 9 for FINE."""
+def install(level: int, deflate_level: int) -> None:
+    """Makes the server's log the root logger's only handler.
+
+    The levels are `logging`'s, or 9 for FINE: that of everything, and that of the loggers of permessage-deflate.
+    """
     logging.addLevelName(_FINE, 'FINE')
     root = logging.getLogger()
     root.handlers[:] = [LogHandler()]
     root.setLevel(level)
+    for name in ('_Deflater', '_Inflater'):
+        logging.getLogger(f'pywebsocket3.util.{name}').setLevel(deflate_level)
     logging.captureWarnings(True)

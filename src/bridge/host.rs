@@ -19,6 +19,7 @@ use super::handshake::do_handshake;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, repr, traceback};
 use super::request::Request;
+use super::running::Running;
 use super::socket::Socket;
 use crate::handlers::registry::{Registry, Snapshot};
 use crate::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
@@ -81,6 +82,7 @@ impl ReadyHandler for Ready {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // A request target has no NUL, which a thread's name must not have.
         let name = format!("wsh-{number} {}", head.target);
+        let running = Running::new(number, name.clone(), peer);
         let task = Task {
             number,
             snapshot: self.snapshot,
@@ -90,10 +92,10 @@ impl ReadyHandler for Ready {
             local,
             is_https,
         };
-        thread::Builder::new()
-            .name(name)
-            .stack_size(STACK_SIZE)
-            .spawn(move || Python::attach(|py| task.run(py)))?;
+        thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(move || {
+            Python::attach(|py| task.run(py));
+            drop(running);
+        })?;
         Ok(())
     }
 }

@@ -28,6 +28,7 @@ pub mod limits;
 pub mod loader;
 pub mod python_logging;
 pub mod request;
+pub mod running;
 pub mod socket;
 pub mod stream;
 pub mod transport;

@@ -6,7 +6,7 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::config::LogLevel;
+use crate::config::{LogConfig, LogLevel};
 use crate::error::StartError;
 use crate::logging;
 
@@ -98,18 +98,23 @@ pub fn log_record(py: Python<'_>, level: i32, logger: &str, message: &str) {
     super::detach::detached(py, || logging::emit(level, logger, message));
 }
 
-/// From here on records and warnings of Python code go to the log of the server.
-pub fn forward_to_log(level: LogLevel) -> Result<(), StartError> {
-    let level = match level {
+/// `logging`'s number of a level.
+fn number(level: LogLevel) -> i32 {
+    match level {
         LogLevel::Fine => 9,
         LogLevel::Debug => 10,
         LogLevel::Info => 20,
         LogLevel::Warning => 30,
         LogLevel::Error => 40,
         LogLevel::Critical => 50,
-    };
+    }
+}
+
+/// From here on records and warnings of Python code go to the log of the server.
+pub fn forward_to_log(config: &LogConfig) -> Result<(), StartError> {
+    let levels = (number(config.level), number(config.deflate_level));
     Python::attach(|py| {
-        let install = || py.import("wshost._logging")?.call_method1("install", (level,)).map(drop);
+        let install = || py.import("wshost._logging")?.call_method1("install", levels).map(drop);
         install().map_err(|error| StartError::Python(error.to_string()))
     })
 }
