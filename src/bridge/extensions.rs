@@ -14,7 +14,9 @@ use super::exceptions::EXTENSION_PARSING;
 use super::frames::encode_text;
 use super::limits::max_message_size;
 use super::python_logging::{Level, Logger, repr};
-use super::util::{MAX_WINDOW_BITS, PyMessageDeflater, PyMessageInflater, inflate_error};
+use super::util::{
+    DEFLATER_LOG, INFLATER_LOG, MAX_WINDOW_BITS, PyMessageDeflater, PyMessageInflater, inflate_error,
+};
 use crate::websocket::deflate::{MessageDeflater, MessageInflater};
 use crate::websocket::frame::opcode;
 use crate::websocket::header;
@@ -498,14 +500,18 @@ impl OutgoingMessageFilter {
         let compressed = with_bytes(&payload, |data| {
             maybe_detached(py, data, |data| framer.outgoing.lock().compress(data, end))
         })?;
+        let compressed = PyBytes::new(py, &compressed).into_any();
+        DEFLATER_LOG.log(py, Level::Debug, || {
+            format!("Compress input {}, result {}", repr(&payload), repr(&compressed))
+        });
         FRAMER_LOG.log(py, Level::Debug, || {
             format!(
                 "Outgoing message: {} bytes compressed to {}",
                 payload.len().unwrap_or(0),
-                compressed.len()
+                compressed.len().unwrap_or(0)
             )
         });
-        Ok(PyBytes::new(py, &compressed).into_any())
+        Ok(compressed)
     }
 }
 
@@ -526,10 +532,18 @@ impl IncomingMessageFilter {
             maybe_detached(py, data, |data| framer.incoming.lock().inflater.inflate(data, max_message_size()))
         })?;
         let inflated = inflated.map_err(|error| inflate_error(py, &error))?;
-        FRAMER_LOG.log(py, Level::Debug, || {
-            format!("Incoming message: {} bytes inflated to {}", message.len().unwrap_or(0), inflated.len())
+        let inflated = PyBytes::new(py, &inflated).into_any();
+        INFLATER_LOG.log(py, Level::Debug, || {
+            format!("Appended {}, decompressed {}", repr(&message), repr(&inflated))
         });
-        Ok(PyBytes::new(py, &inflated).into_any())
+        FRAMER_LOG.log(py, Level::Debug, || {
+            format!(
+                "Incoming message: {} bytes inflated to {}",
+                message.len().unwrap_or(0),
+                inflated.len().unwrap_or(0)
+            )
+        });
+        Ok(inflated)
     }
 
     /// The next message is compressed.

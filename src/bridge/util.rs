@@ -11,8 +11,10 @@ use super::python_logging::{Level, Logger, repr};
 use crate::websocket::deflate::{Deflater, Flush, InflateError, Inflater, MessageDeflater, MessageInflater};
 use crate::websocket::mask::apply_repeated_key;
 
-static DEFLATER_LOG: Logger = Logger::new("pywebsocket3.util._Deflater");
-static INFLATER_LOG: Logger = Logger::new("pywebsocket3.util._Inflater");
+/// The reference's loggers of DEFLATE; `--deflate-log-level` sets their level.
+pub(crate) static DEFLATER_LOG: Logger = Logger::new("pywebsocket3.util._Deflater");
+/// See [`DEFLATER_LOG`].
+pub(crate) static INFLATER_LOG: Logger = Logger::new("pywebsocket3.util._Inflater");
 
 /// The largest window (RFC 7692 section 7.1.2.1), used where none was negotiated.
 pub(crate) const MAX_WINDOW_BITS: u8 = 15;
