@@ -17,7 +17,7 @@ export VIRTUAL_ENV := $(VENV)
 export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help serve test test-rust test-python lint fmt wheel venv clean rust
+.PHONY: help serve test test-rust test-python installed lint fmt wheel venv clean rust
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,10 +39,14 @@ test-rust: venv rust
 # PyO3 in another way, and the binary must not be built again behind it.
 test-python: venv rust
 	cargo build --locked --bin wshost
+	@$(MAKE) --no-print-directory installed
+	WSHOST=$(CURDIR)/target/debug/wshost $(BIN)/python -m pytest
+
+# Builds the wheel in .venv, quickly, and installs it there.
+installed: venv rust
 	rm -rf target/test-wheel
 	$(BIN)/maturin build --profile dev --locked --quiet --interpreter $(BIN)/python --out target/test-wheel
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall target/test-wheel/*.whl
-	WSHOST=$(CURDIR)/target/debug/wshost $(BIN)/python -m pytest
 
 lint: venv rust ## Check the style and the types
 	cargo fmt --check
@@ -50,6 +54,9 @@ lint: venv rust ## Check the style and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.14
+	@$(MAKE) --no-print-directory installed
+	$(BIN)/python -m mypy.stubtest wshost._native --allowlist scripts/stubtest-allowlist
 
 fmt: venv rust ## Format everything
 	cargo fmt

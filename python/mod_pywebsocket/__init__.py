@@ -11,9 +11,24 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, spec_from_loader
 from types import CodeType, ModuleType
-from typing import Any, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 import pywebsocket3
+
+if TYPE_CHECKING:
+    from pywebsocket3 import common as common
+    from pywebsocket3 import dispatch as dispatch
+    from pywebsocket3 import extensions as extensions
+    from pywebsocket3 import handshake as handshake
+    from pywebsocket3 import http_header_util as http_header_util
+    from pywebsocket3 import memorizingfile as memorizingfile
+    from pywebsocket3 import msgutil as msgutil
+    from pywebsocket3 import request_handler as request_handler
+    from pywebsocket3 import server_util as server_util
+    from pywebsocket3 import standalone as standalone
+    from pywebsocket3 import stream as stream
+    from pywebsocket3 import util as util
+    from pywebsocket3 import websocket_server as websocket_server
 
 _OLD, _NEW = __name__ + '.', pywebsocket3.__name__ + '.'
 
