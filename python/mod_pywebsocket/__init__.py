@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, spec_from_loader
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any, Optional, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pywebsocket3
 
@@ -30,15 +31,15 @@ if TYPE_CHECKING:
     from pywebsocket3 import util as util
     from pywebsocket3 import websocket_server as websocket_server
 
-_OLD, _NEW = __name__ + '.', pywebsocket3.__name__ + '.'
+_OLD, _NEW = __name__ + ".", pywebsocket3.__name__ + "."
 
 
 class _Alias(MetaPathFinder, Loader):
     """Finds `mod_pywebsocket.X` and gives `pywebsocket3.X`."""
 
     def find_spec(
-        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
-    ) -> Optional[ModuleSpec]:
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if not fullname.startswith(_OLD):
             return None
         original = find_spec(_NEW + fullname[len(_OLD) :])
@@ -58,11 +59,11 @@ class _Alias(MetaPathFinder, Loader):
         if spec is not None and spec.loader is self:
             module.__spec__ = spec.loader_state
 
-    def get_code(self, fullname: str) -> Optional[CodeType]:
+    def get_code(self, fullname: str) -> CodeType | None:
         """For `python -m mod_pywebsocket.X`."""
         spec = find_spec(_NEW + fullname[len(_OLD) :])
         loader: Any = spec.loader if spec is not None else None
-        code: Optional[CodeType] = loader.get_code(spec.name) if spec is not None else None
+        code: CodeType | None = loader.get_code(spec.name) if spec is not None else None
         return code
 
 

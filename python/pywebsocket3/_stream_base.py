@@ -9,9 +9,9 @@ from pywebsocket3._stream_exceptions import (
 )
 
 __all__ = [
-    'BadOperationException',
-    'ConnectionTerminatedException',
-    'InvalidFrameException',
-    'InvalidUTF8Exception',
-    'UnsupportedFrameException',
+    "BadOperationException",
+    "ConnectionTerminatedException",
+    "InvalidFrameException",
+    "InvalidUTF8Exception",
+    "UnsupportedFrameException",
 ]

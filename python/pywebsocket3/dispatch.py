@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, Iterator, Optional
+from collections.abc import Iterator
+from typing import Callable
 
 from pywebsocket3 import common, handshake, msgutil, stream, util
 from wshost._native import (
@@ -16,19 +17,19 @@ from wshost._native import (
 )
 
 __all__ = [
-    'DispatchException',
-    'Dispatcher',
-    '_HandlerSuite',
-    '_create_path_to_resource_converter',
-    '_default_passive_closing_handshake_handler',
-    '_enumerate_handler_file_paths',
-    '_normalize_path',
-    '_source_handler_file',
-    'common',
-    'handshake',
-    'msgutil',
-    'stream',
-    'util',
+    "DispatchException",
+    "Dispatcher",
+    "_HandlerSuite",
+    "_create_path_to_resource_converter",
+    "_default_passive_closing_handshake_handler",
+    "_enumerate_handler_file_paths",
+    "_normalize_path",
+    "_source_handler_file",
+    "common",
+    "handshake",
+    "msgutil",
+    "stream",
+    "util",
 ]
 
 
@@ -42,13 +43,13 @@ class DispatchException(Exception):
 
 def _normalize_path(path: str) -> str:
     """The absolute path without symbolic links; backslashes in it are separators."""
-    return os.path.realpath(path.replace('\\', '/'))
+    return os.path.realpath(path.replace("\\", "/"))
 
 
-def _create_path_to_resource_converter(base_dir: str) -> Callable[[str], Optional[str]]:
+def _create_path_to_resource_converter(base_dir: str) -> Callable[[str], str | None]:
     """A function from the path of a handler file below `base_dir` to its resource, `None` for others."""
     root = _normalize_path(base_dir)
-    return lambda path: _resource_of(root, path.replace('\\', '/'))
+    return lambda path: _resource_of(root, path.replace("\\", "/"))
 
 
 def _enumerate_handler_file_paths(directory: str) -> Iterator[str]:

@@ -11,15 +11,15 @@ from wshost._native import (
 )
 
 __all__ = [
-    'ExtensionProcessorInterface',
-    'PerMessageDeflateExtensionProcessor',
-    '_PerMessageDeflateFramer',
-    '_parse_window_bits',
-    'common',
-    'get_extension_processor',
-    'is_compression_extension',
-    'quote_if_necessary',
-    'util',
+    "ExtensionProcessorInterface",
+    "PerMessageDeflateExtensionProcessor",
+    "_PerMessageDeflateFramer",
+    "_parse_window_bits",
+    "common",
+    "get_extension_processor",
+    "is_compression_extension",
+    "quote_if_necessary",
+    "util",
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
 from urllib.parse import urlsplit
 
 from wshost._native import (
@@ -18,22 +17,22 @@ from wshost._native import (
 )
 
 __all__ = [
-    'ParsingState',
-    'consume',
-    'consume_lws',
-    'consume_lwses',
-    'consume_string',
-    'consume_token',
-    'consume_token_or_quoted_string',
-    'parse_uri',
-    'peek',
-    'quote_if_necessary',
+    "ParsingState",
+    "consume",
+    "consume_lws",
+    "consume_lwses",
+    "consume_string",
+    "consume_token",
+    "consume_token_or_quoted_string",
+    "parse_uri",
+    "peek",
+    "quote_if_necessary",
 ]
 
-_DEFAULT_PORTS = {'ws': 80, 'wss': 443}
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 
-def parse_uri(uri: str) -> tuple[Optional[str], Optional[int], Optional[str]]:
+def parse_uri(uri: str) -> tuple[str | None, int | None, str | None]:
     """Host, port and resource of a request target.
 
     Host and port are `None` for a target that is no `ws://` or `wss://` URI; all three are `None` for one
@@ -48,9 +47,9 @@ def parse_uri(uri: str) -> tuple[Optional[str], Optional[int], Optional[str]]:
         return None, None, None
     if host is None:
         return None, None, None
-    resource = parts.path or '/'
+    resource = parts.path or "/"
     if parts.query:
-        resource += '?' + parts.query
+        resource += "?" + parts.query
     if parts.fragment:
-        resource += '#' + parts.fragment
+        resource += "#" + parts.fragment
     return host, _DEFAULT_PORTS[parts.scheme] if port is None else port, resource

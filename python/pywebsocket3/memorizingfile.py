@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Optional
+from typing import Any
 
-__all__ = ['MemorizingFile']
+__all__ = ["MemorizingFile"]
 
 
 class MemorizingFile:
@@ -17,7 +17,7 @@ class MemorizingFile:
         self._lines: list[Any] = []
         self._limit = max_memorized_lines
         # What is left of a line that was handed out in part.
-        self._rest: Optional[Any] = None
+        self._rest: Any | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Union
 
 from pywebsocket3._stream_exceptions import (
     BadOperationException,
@@ -14,16 +14,16 @@ from pywebsocket3._stream_exceptions import (
 )
 
 __all__ = [
-    'BadOperationException',
-    'ConnectionTerminatedException',
-    'InvalidFrameException',
-    'MessageReceiver',
-    'MessageSender',
-    'UnsupportedFrameException',
-    'close_connection',
-    'receive_message',
-    'send_message',
-    'send_ping',
+    "BadOperationException",
+    "ConnectionTerminatedException",
+    "InvalidFrameException",
+    "MessageReceiver",
+    "MessageSender",
+    "UnsupportedFrameException",
+    "close_connection",
+    "receive_message",
+    "send_message",
+    "send_ping",
 ]
 
 Message = Union[str, bytes]
@@ -39,9 +39,9 @@ def send_message(request: Any, payload_data: Message, end: bool = True, binary: 
     request.ws_stream.send_message(payload_data, end, binary)
 
 
-def receive_message(request: Any) -> Optional[Message]:
+def receive_message(request: Any) -> Message | None:
     """The next message, `None` when the peer has closed; see `Stream.receive_message`."""
-    message: Optional[Message] = request.ws_stream.receive_message()
+    message: Message | None = request.ws_stream.receive_message()
     return message
 
 
@@ -53,11 +53,11 @@ def send_ping(request: Any, body: Message) -> None:
 class MessageReceiver(threading.Thread):
     """Receives messages on a thread of its own and hands them to a function or keeps them."""
 
-    def __init__(self, request: Any, onmessage: Optional[Callable[[Optional[Message]], object]] = None) -> None:
+    def __init__(self, request: Any, onmessage: Callable[[Message | None], object] | None = None) -> None:
         """Starts the thread. With `onmessage`, that is called with each message, on the thread."""
         super().__init__(daemon=True)
         self._request = request
-        self._queue: queue.Queue[Optional[Message]] = queue.Queue()
+        self._queue: queue.Queue[Message | None] = queue.Queue()
         self._onmessage = onmessage
         self._stop_requested = False
         self.start()
@@ -74,11 +74,11 @@ class MessageReceiver(threading.Thread):
         finally:
             close_connection(self._request)
 
-    def receive(self) -> Optional[Message]:
+    def receive(self) -> Message | None:
         """The next message; waits for it."""
         return self._queue.get()
 
-    def receive_nowait(self) -> Optional[Message]:
+    def receive_nowait(self) -> Message | None:
         """The next message, `None` when there is none yet."""
         try:
             return self._queue.get_nowait()

@@ -3,4 +3,4 @@
 from wshost._native import Connection as _StandaloneConnection
 from wshost._native import Request as _StandaloneRequest
 
-__all__ = ['_StandaloneConnection', '_StandaloneRequest']
+__all__ = ["_StandaloneConnection", "_StandaloneRequest"]

@@ -10,9 +10,9 @@ from typing import Any
 
 from pywebsocket3 import common, util
 
-__all__ = ['ThreadMonitor', 'configure_logging']
+__all__ = ["ThreadMonitor", "configure_logging"]
 
-_FORMAT = '[%(asctime)s] [%(levelname)s] %(name)s: %(message)s'
+_FORMAT = "[%(asctime)s] [%(levelname)s] %(name)s: %(message)s"
 
 
 def configure_logging(options: Any) -> None:
@@ -22,7 +22,7 @@ def configure_logging(options: Any) -> None:
         options: an object with `log_level`, `log_file` (`''`: stderr), `log_max` (bytes a file), `log_count`
             (files kept) and `deflate_log_level`.
     """
-    logging.addLevelName(common.LOGLEVEL_FINE, 'FINE')
+    logging.addLevelName(common.LOGLEVEL_FINE, "FINE")
     handler: logging.Handler
     if options.log_file:
         handler = logging.handlers.RotatingFileHandler(
@@ -35,7 +35,7 @@ def configure_logging(options: Any) -> None:
     root.setLevel(options.log_level.upper())
     root.addHandler(handler)
     for compressor in (util._Deflater, util._Inflater):
-        name = f'{compressor.__module__}.{compressor.__name__}'
+        name = f"{compressor.__module__}.{compressor.__name__}"
         logging.getLogger(name).setLevel(options.deflate_log_level.upper())
 
 
@@ -46,7 +46,7 @@ class ThreadMonitor(threading.Thread):
 
     def __init__(self, interval_in_sec: float) -> None:
         """A monitor that writes a record every `interval_in_sec` seconds once it is started."""
-        super().__init__(name='ThreadMonitor')
+        super().__init__(name="ThreadMonitor")
         self._logger = util.get_class_logger(self)
         self._interval_in_sec = interval_in_sec
 
@@ -54,5 +54,5 @@ class ThreadMonitor(threading.Thread):
         """Logs for as long as the process lives."""
         while True:
             names = [thread.name for thread in threading.enumerate()]
-            self._logger.info('%d active threads: %s', len(names), ', '.join(names))
+            self._logger.info("%d active threads: %s", len(names), ", ".join(names))
             time.sleep(self._interval_in_sec)

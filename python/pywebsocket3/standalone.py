@@ -38,7 +38,7 @@ except ImportError as error:
 else:
     _MISSING = None
 
-__all__ = ['WebSocketServer', 'common', 'server_util', 'ssl', 'util']
+__all__ = ["WebSocketServer", "common", "server_util", "ssl", "util"]
 
 
 def _parse_args_and_config(args: Optional[list[str]]) -> tuple[argparse.Namespace, list[str]]:
@@ -69,7 +69,7 @@ def _main(args: Optional[list[str]] = None) -> None:
     if threading.current_thread() is not threading.main_thread():
         _serve_here(arguments)
         return
-    code = _native.main(['standalone.py', *arguments])
+    code = _native.main(["standalone.py", *arguments])
     if code:
         sys.exit(code)
 
@@ -86,14 +86,14 @@ def _serve_here(arguments: list[str]) -> None:
 
 def _become_wshost(arguments: list[str], missing: ImportError) -> None:
     """Replaces this process by the `wshost` program with the same arguments."""
-    program = shutil.which('wshost')
+    program = shutil.which("wshost")
     if program is None:
         sys.exit(
-            f'wshost: {missing}, and there is no wshost program in PATH; '
-            f'install one of them, for example with: {sys.executable} -m pip install wshost'
+            f"wshost: {missing}, and there is no wshost program in PATH; "
+            f"install one of them, for example with: {sys.executable} -m pip install wshost"
         )
     os.execv(program, [program, *arguments])
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     _main(sys.argv[1:])

@@ -6,7 +6,7 @@ import logging
 import re
 import traceback
 import zlib
-from typing import Optional, Protocol
+from typing import Protocol
 
 from wshost._native import (
     NoopMasker,
@@ -20,19 +20,19 @@ from wshost._native import (
 )
 
 __all__ = [
-    'DeflateSocket',
-    'NoopMasker',
-    'RepeatedXorMasker',
-    '_Deflater',
-    '_Inflater',
-    '_RFC1979Deflater',
-    '_RFC1979Inflater',
-    'get_class_logger',
-    'get_script_interp',
-    'get_stack_trace',
-    'hexify',
-    'pack_byte',
-    'prepend_message_to_exception',
+    "DeflateSocket",
+    "NoopMasker",
+    "RepeatedXorMasker",
+    "_Deflater",
+    "_Inflater",
+    "_RFC1979Deflater",
+    "_RFC1979Inflater",
+    "get_class_logger",
+    "get_script_interp",
+    "get_stack_trace",
+    "hexify",
+    "pack_byte",
+    "prepend_message_to_exception",
 ]
 
 
@@ -41,20 +41,20 @@ def prepend_message_to_exception(message: str, exc: BaseException) -> None:
     exc.args = (message + str(exc),)
 
 
-def get_script_interp(script_path: str, cygwin_path: Optional[str] = None) -> Optional[str]:
+def get_script_interp(script_path: str, cygwin_path: str | None = None) -> str | None:
     """The interpreter command line behind a script's `#!`, or `None` when it has none.
 
     With `cygwin_path` the interpreter's folder is replaced by that one.
     """
     with open(script_path) as script:
-        shebang = re.match('#!(.*)', script.readline())
+        shebang = re.match("#!(.*)", script.readline())
     if shebang is None:
         return None
     command = shebang.group(1)
     if cygwin_path:
-        program = re.match('[^ ]*/([^ ]+)( .*)?', command)
+        program = re.match("[^ ]*/([^ ]+)( .*)?", command)
         if program is not None:
-            return f'{cygwin_path}/{program.group(1)}{program.group(2) or ""}'
+            return f"{cygwin_path}/{program.group(1)}{program.group(2) or ''}"
     return command
 
 
@@ -65,7 +65,7 @@ def get_stack_trace() -> str:
 
 def get_class_logger(o: object) -> logging.Logger:
     """The logger named after the class of `o`, its module included."""
-    return logging.getLogger(f'{o.__class__.__module__}.{o.__class__.__name__}')
+    return logging.getLogger(f"{o.__class__.__module__}.{o.__class__.__name__}")
 
 
 class _Socket(Protocol):
@@ -89,14 +89,14 @@ class DeflateSocket:
     def recv(self, size: int) -> bytes:
         """Up to `size` inflated bytes, at least one; `b''` at the end. Raises `Exception` for 0 and less."""
         if size <= 0:
-            raise Exception('Non-positive size passed')
+            raise Exception("Non-positive size passed")
         while True:
             data = self._inflater.decompress(size)
             if data:
                 return data
             received = self._socket.recv(self._RECV_SIZE)
             if not received:
-                return b''
+                return b""
             self._inflater.append(received)
 
     def sendall(self, bytes: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Optional, Union
 from pywebsocket3 import dispatch, util
 from wshost import _native
 
-__all__ = ['WebSocketServer']
+__all__ = ["WebSocketServer"]
 
 _AddrInfo = tuple[int, int, int, str, Any]
 
@@ -24,12 +24,12 @@ def _alias_handlers(dispatcher: dispatch.Dispatcher, websock_handlers_map_file: 
     """Adds the aliases of a map file to `dispatcher`; lines that are wrong are logged."""
     aliases, problems = _native.read_map_file(websock_handlers_map_file)
     for problem in problems:
-        logging.warning('%s', problem)
+        logging.warning("%s", problem)
     for alias, resource in aliases:
         try:
             dispatcher.add_resource_path_alias(alias, resource)
         except dispatch.DispatchException as error:
-            logging.error('%s', error)
+            logging.error("%s", error)
 
 
 def _end_handlers() -> None:
@@ -42,7 +42,7 @@ def _end_handlers() -> None:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
-        os._exit(1 if hasattr(sys, 'last_value') else 0)
+        os._exit(1 if hasattr(sys, "last_value") else 0)
 
 
 atexit.register(_end_handlers)
@@ -63,22 +63,22 @@ class WebSocketServer:
     def __init__(self, options: Any) -> None:
         self._logger = util.get_class_logger(self)
         self.websocket_server_options = options
-        self.request_queue_size: int = getattr(options, 'request_queue_size', 128)
+        self.request_queue_size: int = getattr(options, "request_queue_size", 128)
         self.server_name: str = options.server_host
         self.server_port: int = options.port
         self.socket: Optional[socket.socket] = None
         self.stop = False
         options.dispatcher = dispatch.Dispatcher(
             options.websock_handlers,
-            getattr(options, 'scan_dir', None),
-            getattr(options, 'allow_handlers_outside_root_dir', False),
-            getattr(options, 'handler_encoding', None),
+            getattr(options, "scan_dir", None),
+            getattr(options, "allow_handlers_outside_root_dir", False),
+            getattr(options, "handler_encoding", None),
         )
-        map_file = getattr(options, 'websock_handlers_map_file', None)
+        map_file = getattr(options, "websock_handlers_map_file", None)
         if map_file:
             _alias_handlers(options.dispatcher, map_file)
         for warning in options.dispatcher.source_warnings():
-            logging.warning('Warning in source loading: %s', warning)
+            logging.warning("Warning in source loading: %s", warning)
         self._sockets: list[tuple[socket.socket, _AddrInfo]] = []
         self._server: Optional[_native.Server] = None
         self._bind()
@@ -92,17 +92,17 @@ class WebSocketServer:
                 self.server_port,
                 self.request_queue_size,
                 options,
-                reload=bool(getattr(options, 'reload', False)),
+                reload=bool(getattr(options, "reload", False)),
                 on_error=self._report,
             )
         except OSError as error:
             # pywebsocket: the constructor succeeds and `_sockets` is empty.
-            self._logger.critical('No sockets activated: %s', error)
+            self._logger.critical("No sockets activated: %s", error)
             return
         for fileno in self._server.filenos():
             socket_ = socket.socket(fileno=os.dup(fileno))
             address = socket_.getsockname()
-            self._sockets.append((socket_, (socket_.family, socket_.type, socket_.proto, '', address)))
+            self._sockets.append((socket_, (socket_.family, socket_.type, socket_.proto, "", address)))
         self.server_port = self._sockets[0][0].getsockname()[1]
 
     @property
@@ -127,7 +127,7 @@ class WebSocketServer:
     def server_close(self) -> None:
         """Closes the listening sockets."""
         for socket_, addrinfo in self._sockets:
-            self._logger.info('Close on: %r', addrinfo)
+            self._logger.info("Close on: %r", addrinfo)
             socket_.close()
         if self._server is not None:
             self._server.close()
@@ -135,7 +135,7 @@ class WebSocketServer:
     def handle_error(self, request: object, client_address: Union[tuple[Any, ...], str]) -> None:
         """Called in an `except` block with what a handler raised; logs it with its traceback."""
         self._logger.error(
-            'Exception in processing request from: %r\n%s', client_address, traceback.format_exc()
+            "Exception in processing request from: %r\n%s", client_address, traceback.format_exc()
         )
 
     def _report(self, error: BaseException, client_address: tuple[Any, ...]) -> None:

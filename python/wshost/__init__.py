@@ -2,4 +2,4 @@
 
 from wshost._native import Connection, Request, RequestHandler, __version__
 
-__all__ = ['Connection', 'Request', 'RequestHandler', '__version__']
+__all__ = ["Connection", "Request", "RequestHandler", "__version__"]

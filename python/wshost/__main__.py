@@ -23,5 +23,5 @@ def main() -> None:
     os._exit(code)
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     main()

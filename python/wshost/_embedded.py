@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from types import CodeType, ModuleType
-from typing import Optional, Sequence
 
 
 class EmbeddedImporter(MetaPathFinder, InspectLoader):
@@ -16,22 +16,22 @@ class EmbeddedImporter(MetaPathFinder, InspectLoader):
     def __init__(self, files: dict[str, bytes]) -> None:
         self._files = files
 
-    def _path(self, name: str) -> tuple[Optional[str], bool]:
+    def _path(self, name: str) -> tuple[str | None, bool]:
         """The file of a module and whether it is a package."""
-        base = name.replace('.', '/')
-        for path, is_package in ((base + '/__init__.py', True), (base + '.py', False)):
+        base = name.replace(".", "/")
+        for path, is_package in ((base + "/__init__.py", True), (base + ".py", False)):
             if path in self._files:
                 return path, is_package
         return None, False
 
     def find_spec(
-        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
-    ) -> Optional[ModuleSpec]:
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """The spec of a module inside the binary, `None` for all others."""
         file, is_package = self._path(fullname)
         if file is None:
             return None
-        return spec_from_loader(fullname, self, origin='wshost:' + file, is_package=is_package)
+        return spec_from_loader(fullname, self, origin="wshost:" + file, is_package=is_package)
 
     def is_package(self, fullname: str) -> bool:
         """Whether the module is a package."""
@@ -41,16 +41,16 @@ class EmbeddedImporter(MetaPathFinder, InspectLoader):
         """The module's source. Raises `ImportError` for modules that are not inside the binary."""
         file, _ = self._path(fullname)
         if file is None:
-            raise ImportError(f'{fullname} is not part of wshost', name=fullname)
-        return self._files[file].decode('utf-8')
+            raise ImportError(f"{fullname} is not part of wshost", name=fullname)
+        return self._files[file].decode("utf-8")
 
     def get_code(self, fullname: str) -> CodeType:
         """The module's code, with the place inside the binary as its file name."""
         file, _ = self._path(fullname)
-        return self.source_to_code(self.get_source(fullname), f'wshost:{file}')
+        return self.source_to_code(self.get_source(fullname), f"wshost:{file}")
 
 
 def install(files: dict[str, bytes]) -> None:
     """Makes the files importable before any that are installed: the native module fits only these."""
-    normalized = {str(path).replace('\\', '/'): source for path, source in files.items()}
+    normalized = {str(path).replace("\\", "/"): source for path, source in files.items()}
     sys.meta_path.insert(0, EmbeddedImporter(normalized))

@@ -26,10 +26,10 @@ def install(level: int, deflate_level: int) -> None:
 
     The levels are `logging`'s, or 9 for FINE: that of everything, and that of the loggers of permessage-deflate.
     """
-    logging.addLevelName(_FINE, 'FINE')
+    logging.addLevelName(_FINE, "FINE")
     root = logging.getLogger()
     root.handlers[:] = [LogHandler()]
     root.setLevel(level)
-    for name in ('_Deflater', '_Inflater'):
-        logging.getLogger(f'pywebsocket3.util.{name}').setLevel(deflate_level)
+    for name in ("_Deflater", "_Inflater"):
+        logging.getLogger(f"pywebsocket3.util.{name}").setLevel(deflate_level)
     logging.captureWarnings(True)

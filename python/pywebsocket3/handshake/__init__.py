@@ -6,11 +6,11 @@ from pywebsocket3.handshake.base import AbortedByUserException, HandshakeExcepti
 from wshost._native import do_handshake
 
 __all__ = [
-    'AbortedByUserException',
-    'HandshakeException',
-    'VersionException',
-    'base',
-    'common',
-    'do_handshake',
-    'hybi',
+    "AbortedByUserException",
+    "HandshakeException",
+    "VersionException",
+    "base",
+    "common",
+    "do_handshake",
+    "hybi",
 ]

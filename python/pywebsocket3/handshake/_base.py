@@ -12,5 +12,5 @@ def build_location(request: Any) -> str:
     secure = request.is_https()
     scheme = common.WEB_SOCKET_SECURE_SCHEME if secure else common.WEB_SOCKET_SCHEME
     host, port = parse_host_header(request)
-    authority = host if port == get_default_port(secure) else f'{host}:{port}'
-    return f'{scheme}://{authority}{request.unparsed_uri}'
+    authority = host if port == get_default_port(secure) else f"{host}:{port}"
+    return f"{scheme}://{authority}{request.unparsed_uri}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 from pywebsocket3 import common, http_header_util, util
 from wshost._native import (
     HandshakerBase,
@@ -19,22 +17,22 @@ from wshost._native import (
 )
 
 __all__ = [
-    'AbortedByUserException',
-    'HandshakeException',
-    'HandshakerBase',
-    'Stream',
-    'StreamOptions',
-    'VersionException',
-    'common',
-    'get_default_port',
-    'get_extension_processor',
-    'get_mandatory_header',
-    'http_header_util',
-    'parse_host_header',
-    'parse_token_list',
-    'util',
-    'validate_mandatory_header',
-    'validate_subprotocol',
+    "AbortedByUserException",
+    "HandshakeException",
+    "HandshakerBase",
+    "Stream",
+    "StreamOptions",
+    "VersionException",
+    "common",
+    "get_default_port",
+    "get_extension_processor",
+    "get_mandatory_header",
+    "http_header_util",
+    "parse_host_header",
+    "parse_token_list",
+    "util",
+    "validate_mandatory_header",
+    "validate_subprotocol",
 ]
 
 
@@ -45,7 +43,7 @@ class AbortedByUserException(Exception):
 class HandshakeException(Exception):
     """The opening handshake failed; `status` is the HTTP status to answer with, if one was chosen."""
 
-    def __init__(self, name: object, status: Optional[int] = None) -> None:
+    def __init__(self, name: object, status: int | None = None) -> None:
         super().__init__(name)
         self.status = status
 
@@ -53,6 +51,6 @@ class HandshakeException(Exception):
 class VersionException(Exception):
     """The client speaks a version that the server does not; `supported_versions` goes into the answer."""
 
-    def __init__(self, name: object, supported_versions: str = '') -> None:
+    def __init__(self, name: object, supported_versions: str = "") -> None:
         super().__init__(name)
         self.supported_versions = supported_versions

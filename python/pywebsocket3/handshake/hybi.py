@@ -17,16 +17,16 @@ from wshost._native import (
 )
 
 __all__ = [
-    'HandshakeException',
-    'Handshaker',
-    'HandshakerBase',
-    'check_request_line',
-    'common',
-    'compute_accept',
-    'compute_accept_from_unicode',
-    'format_header',
-    'get_mandatory_header',
-    'parse_token_list',
-    'util',
-    'validate_mandatory_header',
+    "HandshakeException",
+    "Handshaker",
+    "HandshakerBase",
+    "check_request_line",
+    "common",
+    "compute_accept",
+    "compute_accept_from_unicode",
+    "format_header",
+    "get_mandatory_header",
+    "parse_token_list",
+    "util",
+    "validate_mandatory_header",
 ]
