@@ -5,7 +5,7 @@ import itertools
 import random
 import zlib
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 import pytest
 from serving import ECHO, SECONDS, Server, Start, close_body, handler, wait_until, write
@@ -14,7 +14,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 
 MEBIBYTE = 1 << 20
 WORDS = " ".join(random.Random(1).choices(["open", "the", "pod", "bay", "doors", "hal", "é"], k=300_000))
-MESSAGES = [
+MESSAGES: list[Union[str, bytes]] = [
     "",
     WORDS.encode()[: MEBIBYTE - 1].decode("utf-8", "ignore"),
     random.Random(2).randbytes(MEBIBYTE),
@@ -42,7 +42,7 @@ def test_every_offer(
     server_no_takeover: bool,
     client_no_takeover: bool,
     server_bits: Optional[int],
-    client_bits: "Optional[int | bool]",
+    client_bits: Union[int, bool, None],
 ) -> None:
     offer = ClientPerMessageDeflateFactory(
         server_no_context_takeover=server_no_takeover,
