@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -19,6 +20,10 @@ const GOING_AWAY: i64 = 1001;
 
 /// How long handlers get to end once their sockets are shut.
 const LAST_GRACE: Duration = Duration::from_millis(500);
+
+/// How long a close frame may wait for a handler that is sending, and how often it is tried.
+const SEND_GRACE: Duration = Duration::from_millis(500);
+const SEND_PERIOD: Duration = Duration::from_millis(5);
 
 static TABLE: Table = Table { entries: Mutex::new(BTreeMap::new()), gone: Condvar::new() };
 
@@ -95,7 +100,8 @@ pub fn list() -> Vec<Open> {
 ///
 /// Must be called detached from Python.
 pub fn close_all(grace: Duration) -> usize {
-    Python::attach(say_goodbye);
+    let unsent = Python::attach(about_to_close);
+    say_goodbye(unsent, grace.min(SEND_GRACE));
     if wait_until_gone(grace) == 0 {
         return 0;
     }
@@ -111,23 +117,34 @@ pub fn end_handlers(py: Python<'_>) -> usize {
     detached(py, || close_all(Duration::ZERO))
 }
 
-/// Sends close frames to the connections that have not sent one.
-fn say_goodbye(py: Python<'_>) {
+/// Takes the turn to close from the handlers that have not closed: the sockets that want a close frame. A
+/// handler that waits for a message gets the peer's answer as the end of the connection.
+fn about_to_close(py: Python<'_>) -> Vec<Arc<Socket>> {
     let open: Vec<_> = {
         let entries = TABLE.entries.lock();
-        let opened = entries
-            .values()
-            .filter_map(|entry| Some((Arc::clone(&entry.socket), entry.request.as_ref()?.clone_ref(py))));
-        opened.collect()
+        let opened = |entry: &Entry| Some((Arc::clone(&entry.socket), entry.request.as_ref()?.clone_ref(py)));
+        entries.values().filter_map(opened).collect()
     };
+    let name = intern!(py, "server_terminated");
+    let closes_now = |request: &Py<PyAny>| -> PyResult<bool> {
+        let is_closing = request.getattr(py, name)?.is_truthy(py)?;
+        request.setattr(py, name, true)?;
+        Ok(!is_closing)
+    };
+    let wanting = open.into_iter().filter(|(_, request)| closes_now(request).unwrap_or(false));
+    wanting.map(|(socket, _)| socket).collect()
+}
+
+/// Sends close frames; where a handler is sending, behind what it sends, if that ends in `time`.
+fn say_goodbye(mut unsent: Vec<Arc<Socket>>, time: Duration) {
     let frame = goodbye();
-    for (socket, request) in open {
-        let name = intern!(py, "server_terminated");
-        let is_closing = request.getattr(py, name).and_then(|flag| flag.is_truthy(py)).unwrap_or(true);
-        // The handler, which waits for a message, gets the peer's answer as the end of the connection.
-        if !is_closing && request.setattr(py, name, true).is_ok() {
-            detached(py, || socket.send_now(&frame));
+    let deadline = Instant::now() + time;
+    loop {
+        unsent.retain(|socket| !socket.send_now(&frame));
+        if unsent.is_empty() || Instant::now() >= deadline {
+            return;
         }
+        thread::sleep(SEND_PERIOD);
     }
 }
 

@@ -160,11 +160,12 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends `bytes` unless that would have to wait, for the peer or for another thread's turn to write.
-    pub fn send_now(&self, bytes: &[u8]) {
-        if let (Ok(stream), Some(_turn)) = (self.open(), self.writing.try_lock()) {
-            stream.send_now(bytes);
-        }
+    /// Sends `bytes` without waiting for the peer. `false`: another thread is writing; later it may work.
+    pub fn send_now(&self, bytes: &[u8]) -> bool {
+        let Ok(stream) = self.open() else { return true };
+        let Some(_turn) = self.writing.try_lock() else { return false };
+        stream.send_now(bytes);
+        true
     }
 
     /// Cuts the connection, both ways: threads that wait for it wake up. The descriptor stays until `close`.

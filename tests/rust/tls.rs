@@ -319,7 +319,8 @@ fn clients_prove_themselves_as_asked() {
         (required(), Some(&ours), true),
         (required(), Some(&other), false),
     ] {
-        let case = format!("{client_auth:?} {:?}", client.map(|client| std::ptr::eq(client, &raw const ours)));
+        let case =
+            format!("{client_auth:?} {:?}", client.map(|client| std::ptr::eq(client, &raw const ours)));
         let server = TlsServer::start_with(client_auth);
         let mut client = Client::new(server.server.port, server.authority.client(client));
         // With TLS 1.3 the client hears of a refusal only after it has sent.
