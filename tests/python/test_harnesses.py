@@ -1,0 +1,333 @@
+"""The ways in which harnesses start a server (docs/migrating.md), each in a process of its own."""
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+from serving import ECHO, environment, wait_until
+from websockets.sync.client import connect
+
+PREAMBLE = """
+import json, os, sys, threading, time
+
+def say(**facts):
+    print(json.dumps(facts), flush=True)
+
+def listen():
+    return sys.stdin.readline().strip()
+"""
+"""Scripts talk with the test in lines of JSON."""
+
+
+class Script:
+    """A Python program that uses our packages, and its lines."""
+
+    def __init__(self, source: str, cwd: Path, *arguments: str) -> None:
+        program = PREAMBLE + textwrap.dedent(source)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            cwd=cwd,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def hear(self) -> dict[str, object]:
+        """The next line that the program says; fails with its stderr when there is none."""
+        line = stream(self.process.stdout).readline()
+        if not line:
+            self.process.wait(10)
+            pytest.fail(stream(self.process.stderr).read())
+        facts: dict[str, object] = json.loads(line)
+        return facts
+
+    def tell(self, line: str = "") -> None:
+        """Sends the program a line."""
+        pipe = stream(self.process.stdin)
+        pipe.write(line + "\n")
+        pipe.flush()
+
+    def end(self) -> tuple[int, str]:
+        """Waits for the end: exit code and stderr."""
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, errors
+
+
+def stream(pipe: "IO[str] | None") -> IO[str]:
+    assert pipe is not None
+    return pipe
+
+
+@pytest.fixture
+def handlers(tmp_path: Path) -> Path:
+    """A folder with an echo handler and one that fails."""
+    folder = tmp_path / "handlers"
+    folder.mkdir()
+    (folder / "echo_wsh.py").write_text(ECHO)
+    (folder / "broken_wsh.py").write_text(
+        "def web_socket_do_extra_handshake(request): pass\n"
+        "def web_socket_transfer_data(request): raise ValueError('on purpose')\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def scripts() -> Iterator[list[Script]]:
+    """Scripts of the test; none outlives it."""
+    started: list[Script] = []
+    yield started
+    for script in started:
+        script.process.kill()
+        script.process.wait()
+        for pipe in (script.process.stdin, script.process.stdout, script.process.stderr):
+            stream(pipe).close()
+
+
+def echo_once(port: object, host: str = "127.0.0.1", resource: str = "/echo") -> None:
+    with connect(f"ws://{host}:{port}{resource}") as client:
+        client.send("hello")
+        assert client.recv(timeout=10) == "hello"
+
+
+WPT = """
+    from pywebsocket3 import standalone as pywebsocket
+
+    root = sys.argv[1]
+    opts, args = pywebsocket._parse_args_and_config(["-H", "127.0.0.1", "-p", "0", "-d", root, "-w", root])
+    opts.cgi_directories = []
+    opts.is_executable_method = None
+    server = pywebsocket.WebSocketServer(opts)
+    ports = [item[0].getsockname()[1] for item in server._sockets]
+    if not ports:
+        raise OSError("no port")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.daemon = True
+    thread.start()
+    say(ports=ports, rest=args, name=server.server_name, port=server.server_port)
+    listen()
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+    say(alive=thread.is_alive())
+"""
+
+
+def test_web_platform_tests(handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
+    script = Script(WPT, tmp_path, str(handlers))
+    scripts.append(script)
+    facts = script.hear()
+    ports = facts["ports"]
+    assert isinstance(ports, list)
+    assert len(set(ports)) == 1
+    assert facts == {"ports": ports, "rest": [], "name": "127.0.0.1", "port": ports[0]}
+    echo_once(ports[0])
+    script.tell()
+    assert script.hear() == {"alive": False}
+    assert script.end() == (0, "")
+    with pytest.raises(OSError, match="refused"):
+        echo_once(ports[0])
+
+
+CHROMIUM = """
+    import mod_pywebsocket.standalone
+    from mod_pywebsocket.standalone import WebSocketServer
+
+    mod_pywebsocket.standalone.ssl = object()
+    os.chdir(sys.argv[1])
+
+    class WebSocketOptions:
+        def __init__(self, host, port, data_dir):
+            self.request_queue_size = 128
+            self.server_host = host
+            self.port = port
+            self.websock_handlers = data_dir
+            self.scan_dir = None
+            self.allow_handlers_outside_root_dir = False
+            self.websock_handlers_map_file = None
+            self.cgi_directories = []
+            self.is_executable_method = None
+            self.use_tls = False
+            self.private_key = None
+            self.certificate = None
+            self.tls_client_auth = False
+            self.tls_client_ca = None
+            self.use_basic_auth = False
+            self.basic_auth_credential = "Basic dGVzdDp0ZXN0"
+
+    options = WebSocketOptions("127.0.0.1", 0, ".")
+    server = WebSocketServer(options)
+    server.websocket_server_options.use_basic_auth = len(sys.argv) > 2
+    say(port=server.server_port)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.stop = True
+    say(threads=[thread.name for thread in threading.enumerate()])
+"""
+
+
+def test_chromium(handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
+    script = Script(CHROMIUM, tmp_path, str(handlers))
+    scripts.append(script)
+    port = script.hear()["port"]
+    echo_once(port)
+    script.process.send_signal(signal.SIGINT)
+    assert script.hear() == {"threads": ["MainThread"]}
+    assert script.end() == (0, "")
+
+
+def test_several_servers_and_their_errors(handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
+    script = Script(
+        """
+        import types
+        from pywebsocket3 import websocket_server
+
+        class Reporting(websocket_server.WebSocketServer):
+            def handle_error(self, request, client_address):
+                kind, error, _ = sys.exc_info()
+                say(kind=kind.__name__, error=str(error), host=client_address[0])
+
+        def serve():
+            options = types.SimpleNamespace(server_host="127.0.0.1", port=0, websock_handlers=sys.argv[1])
+            server = Reporting(options)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            return server
+
+        servers = [serve(), serve()]
+        say(ports=[server.server_port for server in servers])
+        listen()
+        servers[0].shutdown()
+        servers[0].server_close()
+        say()
+        listen()
+        with servers[1]:
+            servers[1].shutdown()
+        """,
+        tmp_path,
+        str(handlers),
+    )
+    scripts.append(script)
+    ports = script.hear()["ports"]
+    assert isinstance(ports, list)
+    for port in ports:
+        echo_once(port)
+    with (
+        connect(f"ws://127.0.0.1:{ports[1]}/broken") as client,
+        pytest.raises(Exception, match="no close frame"),
+    ):
+        client.recv(timeout=10)
+    error = "web_socket_transfer_data raised exception for /broken: on purpose"
+    assert script.hear() == {"kind": "ValueError", "error": error, "host": "127.0.0.1"}
+    script.tell()
+    script.hear()
+    echo_once(ports[1])
+    script.tell()
+    assert script.end() == (0, "")
+
+
+def test_no_address(handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
+    script = Script(
+        """
+        import socket, types
+        from pywebsocket3 import websocket_server
+
+        taken = socket.create_server(("127.0.0.1", 0))
+        options = types.SimpleNamespace(
+            server_host="127.0.0.1", port=taken.getsockname()[1], websock_handlers=sys.argv[1]
+        )
+        server = websocket_server.WebSocketServer(options)
+        say(sockets=len(server._sockets))
+        server.serve_forever()
+        """,
+        tmp_path,
+        str(handlers),
+    )
+    scripts.append(script)
+    assert script.hear() == {"sockets": 0}
+    code, errors = script.end()
+    assert code == 0
+    assert "No sockets activated" in errors
+
+
+def test_reload_is_for_those_who_ask(handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
+    script = Script(
+        """
+        import types
+        from pywebsocket3 import websocket_server
+
+        for reload in (False, True):
+            options = types.SimpleNamespace(server_host="127.0.0.1", port=0, websock_handlers=sys.argv[1])
+            if reload:
+                options.reload = True
+            server = websocket_server.WebSocketServer(options)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            say(port=server.server_port)
+        listen()
+        """,
+        tmp_path,
+        str(handlers),
+    )
+    scripts.append(script)
+    as_it_was, reloading = script.hear()["port"], script.hear()["port"]
+    echo_once(as_it_was)
+    echo_once(reloading)
+    (handlers / "echo_wsh.py").write_text(
+        "def web_socket_do_extra_handshake(request): pass\n"
+        "def web_socket_transfer_data(request):\n"
+        "    request.ws_stream.receive_message()\n"
+        "    request.ws_stream.send_message('new')\n"
+    )
+
+    def is_new() -> bool:
+        with connect(f"ws://127.0.0.1:{reloading}/echo") as client:
+            client.send("old")
+            return client.recv(timeout=10) == "new"
+
+    wait_until(is_new, "the new handler")
+    echo_once(as_it_was)
+
+
+@pytest.mark.parametrize("package", ["pywebsocket3", "mod_pywebsocket"])
+@pytest.mark.parametrize("how", ["module", "path", "call"])
+def test_programs(package: str, how: str, handlers: Path, tmp_path: Path) -> None:
+    arguments = ["-H", "127.0.0.1", "-p", "0", "-d", str(handlers), "--log_level=info"]
+    if how == "module":
+        command = [sys.executable, "-m", f"{package}.standalone", *arguments]
+    elif how == "path":
+        where = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import wshost, os; print(os.path.dirname(os.path.dirname(wshost.__file__)))",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment(),
+        )
+        command = [sys.executable, f"{where.stdout.strip()}/{package}/standalone.py", *arguments]
+    else:
+        command = [sys.executable, "-c", f"from {package} import standalone; standalone._main({arguments!r})"]
+    log = (tmp_path / "log").open("w+")
+    with log, subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=log) as process:
+        try:
+
+            def port() -> str:
+                text = Path(log.name).read_text()
+                assert process.poll() is None, text
+                marker = "Listen on: 127.0.0.1:"
+                return text.split(marker)[1].split()[0] if marker in text else ""
+
+            echo_once(wait_until(port, "the port"))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
