@@ -3,7 +3,7 @@
 //! With `lib.rs` the only place that names both PyO3 and the server.
 
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::bridge::dispatch::Dispatcher;
 use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
-use crate::config::{Config, ListenConfig, PolicyConfig};
+use crate::config::{ClientAuth, Config, ListenConfig, PolicyConfig, TlsConfig};
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
@@ -43,6 +43,36 @@ pub struct Server {
     served: Condvar,
 }
 
+/// What `options` say about TLS, by pywebsocket's names.
+fn tls_config(options: &Bound<'_, PyAny>) -> PyResult<Option<TlsConfig>> {
+    let flag = |name| options.getattr_opt(name)?.map_or(Ok(false), |value| value.is_truthy());
+    let path = |name| -> PyResult<PathBuf> {
+        let path: Option<PathBuf> = options.getattr_opt(name)?.map_or(Ok(None), |value| value.extract())?;
+        // The working directory may be another one when the file is read again.
+        Ok(path.map(|path| absolute(&path).unwrap_or(path)).unwrap_or_default())
+    };
+    if !flag("use_tls")? {
+        return Ok(None);
+    }
+    let client_auth = match (flag("tls_client_auth")?, flag("tls_client_cert_optional")?) {
+        (false, _) => ClientAuth::None,
+        (true, true) => ClientAuth::Optional(path("tls_client_ca")?),
+        (true, false) => ClientAuth::Required(path("tls_client_ca")?),
+    };
+    let (certificate, private_key) = (path("certificate")?, path("private_key")?);
+    if [&certificate, &private_key].iter().any(|path| path.as_os_str().is_empty()) {
+        let error = StartError::Tls("use_tls needs a certificate and a private_key (one file may hold both)");
+        return Err(ssl_error(options.py(), &error));
+    }
+    Ok(Some(TlsConfig { certificate, private_key, client_auth, self_signed: false }))
+}
+
+/// An `ssl.SSLError`, as Python's own server sockets raise it.
+fn ssl_error(py: Python<'_>, error: &StartError) -> PyErr {
+    let raised = py.import("ssl").and_then(|ssl| ssl.getattr("SSLError")?.call1((error.to_string(),)));
+    raised.map_or_else(|error| error, PyErr::from_value)
+}
+
 #[pymethods]
 impl Server {
     /// Binds `(host, port)` on every address that it names (`''`: all of the machine), port 0 for a free one.
@@ -50,7 +80,11 @@ impl Server {
     /// `options` is an object that is asked about each request: `use_basic_auth`, `basic_auth_credential`,
     /// `validation_host`, `validation_port`; an attribute that it lacks has its default.
     ///
-    /// Raises `OSError` when no address can be had. `on_error(exception, client_address)` is called on the
+    /// TLS is that of `use_tls`, `certificate`, `private_key`, `tls_client_auth`, `tls_client_cert_optional` and
+    /// `tls_client_ca` at the time of this call.
+    ///
+    /// Raises `OSError` when no address can be had, its subclass `ssl.SSLError` when a certificate cannot be used.
+    /// `on_error(exception, client_address)` is called on the
     /// connection's thread with what a handler raised.
     #[new]
     #[pyo3(signature = (dispatcher, host, port, backlog, options, *, reload=false, on_error=None))]
@@ -73,11 +107,13 @@ impl Server {
                 backlog,
                 ..ListenConfig::default()
             },
+            tls: tls_config(options.bind(py))?,
             // pywebsocket: the working directory, whichever it is when a request comes.
             document_root: PathBuf::from("."),
             ..Config::default()
         };
         config.handlers.reload = reload;
+        detached(py, || server::check_certificates(&config)).map_err(|error| ssl_error(py, &error))?;
         let listeners =
             detached(py, || Listeners::bind(&config.listen)).map_err(|error| start_error(&error))?;
         Ok(Self {

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 import sys
 import traceback
 from types import TracebackType
@@ -95,6 +96,8 @@ class WebSocketServer:
                 reload=bool(getattr(options, "reload", False)),
                 on_error=self._report,
             )
+        except ssl.SSLError:
+            raise
         except OSError as error:
             # pywebsocket: the constructor succeeds and `_sockets` is empty.
             self._logger.critical("No sockets activated: %s", error)

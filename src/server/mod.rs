@@ -101,6 +101,11 @@ pub async fn run(
     run_with(listeners, config, host, policy, stop, tls).await
 }
 
+/// Whether the certificates that `config` names can be used, for those who want to know before [`run`].
+pub fn check_certificates(config: &Config) -> Result<(), StartError> {
+    load_tls(config).map(drop)
+}
+
 fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, StartError> {
     config.tls.as_ref().map(|tls| Tls::load(tls).map(Arc::new)).transpose()
 }

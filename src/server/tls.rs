@@ -154,10 +154,16 @@ fn state(path: &Path) -> Option<FileState> {
 fn server_config(config: &TlsConfig, chain: certificates::Chain) -> Result<ServerConfig, StartError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = client_verifier(&config.client_auth, &provider)?;
-    ServerConfig::builder_with_provider(provider)
+    let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
-        .map(|builder| builder.with_client_cert_verifier(verifier).with_cert_resolver(chain.into_resolver()))
-        .map_err(|error| TlsFile::certificate(&config.certificate).error(error))
+        .map_err(|error| TlsFile::certificate(&config.certificate).error(error))?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(chain.into_resolver());
+    // Session tickets come right behind the handshake. A client that reads in one thread and writes in another over
+    // Python's ssl, such as that of `websockets`, gets stuck on them now and then: OpenSSL's connections are not safe
+    // for threads, and Python 3.11 does not guard them. What tickets would save is about a millisecond.
+    server.send_tls13_tickets = 0;
+    Ok(server)
 }
 
 /// Who asks clients for certificates and checks them.

@@ -11,12 +11,26 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
+import textwrap
 import threading
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from serving import ECHO, SECONDS, Output, RawClient, Server, Start, client_frame, handler, run, write
+from serving import (
+    ECHO,
+    SECONDS,
+    Output,
+    RawClient,
+    Server,
+    Start,
+    client_frame,
+    handler,
+    program,
+    run,
+    write,
+)
 from websockets.sync.client import ClientConnection, connect
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
@@ -310,3 +324,37 @@ def test_what_cannot_work_is_one_line_at_the_start(tmp_path: Path) -> None:
             done.stderr.strip()
         ]
         assert re.search(said, done.stderr), (said, done.stderr)
+
+
+def test_a_server_in_another_process(tmp_path: Path) -> None:
+    program("wheel")
+    write(tmp_path, "echo_wsh.py", ECHO)
+    certificate, key = self_signed(tmp_path)
+    code = """
+        import sys
+        from pywebsocket3 import standalone
+        options, _ = standalone._parse_args_and_config(sys.argv[1:])
+        with standalone.WebSocketServer(options) as server:
+            print(server.server_port, flush=True)
+            server.serve_forever()
+    """
+    arguments = ["-H", "127.0.0.1", "-p", "0", "-d", str(tmp_path), "-w", str(tmp_path)]
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    served = subprocess.Popen([*command, *tls_options(certificate, key)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert served.stdout
+        port = int(served.stdout.readline())
+        with connect(f"wss://localhost:{port}/echo", ssl=trusting(certificate), proxy=None) as client:
+            client.send("over TLS")
+            assert client.recv(SECONDS) == "over TLS"
+    finally:
+        served.kill()
+        served.wait(SECONDS)
+    wrong = subprocess.run(
+        [*command, *tls_options(certificate, tmp_path / "gone")],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert wrong.returncode == 1
+    assert re.search(r"SSLError: .*--private-key .*gone: No such file", wrong.stderr), wrong.stderr

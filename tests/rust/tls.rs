@@ -165,6 +165,18 @@ fn the_handler_gets_every_byte_and_says_goodbye() {
 }
 
 #[test]
+fn nothing_comes_behind_the_handshake_unasked() {
+    // Clients that read and write in two threads over Python's ssl can get stuck on session tickets.
+    let server = TlsServer::start();
+    let (mut client, taken) = server.hand_over("");
+    let socket = socket(taken);
+    socket.write(b"answer", b"").expect("written");
+    socket.close();
+    assert_eq!(client.rest().expect("the announced end"), "answer");
+    assert_eq!(client.0.conn.tls13_tickets_received(), 0);
+}
+
+#[test]
 fn a_raw_read_waits_for_the_first_byte_only() {
     let server = TlsServer::start();
     let (mut client, taken) = server.hand_over("");
