@@ -13,7 +13,7 @@ use crate::cli::{self, Invocation, Options};
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
-use crate::{logging, server};
+use crate::{logging, python_files, server};
 
 /// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
 ///
@@ -34,6 +34,7 @@ pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Resu
             let _ = io::stdout().write_all(&text);
             Ok(())
         }
+        Invocation::Vendor(directory) => python_files::vendor(&directory),
         Invocation::Version { .. } => start_python(python.as_deref()).and_then(|()| {
             println!("wshost {}\n{}", env!("CARGO_PKG_VERSION"), interpreter::description()?);
             Ok(())

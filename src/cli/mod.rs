@@ -48,6 +48,8 @@ pub enum Invocation {
     },
     /// Print this: a completion script or the manual page.
     Print(Vec<u8>),
+    /// Write the compatible packages into this directory.
+    Vendor(PathBuf),
 }
 
 impl Invocation {
@@ -58,7 +60,7 @@ impl Invocation {
         match self {
             Self::Serve(options) => options.server.python.as_deref(),
             Self::Version { python } => python.as_deref(),
-            Self::Print(_) => None,
+            Self::Print(_) | Self::Vendor(_) => None,
         }
     }
 }
@@ -100,6 +102,9 @@ pub fn parse(args: Vec<OsString>) -> Result<Invocation, UsageError> {
     let command = command();
     let mut matches = matches(&command, args)?;
     if let Some((_, mut arguments)) = matches.remove_subcommand() {
+        if let Some(directory) = arguments.try_remove_one::<PathBuf>("directory").ok().flatten() {
+            return Ok(Invocation::Vendor(directory));
+        }
         let mut text = Vec::new();
         match arguments.try_remove_one::<Shell>("shell").ok().flatten() {
             Some(shell) => clap_complete::generate(shell, &mut command.clone(), PROGRAM, &mut text),
@@ -123,11 +128,18 @@ const PROGRAM: &str = "wshost";
 /// The clap command of the program.
 fn command() -> Command {
     let shell = Arg::new("shell").required(true).value_parser(value_parser!(Shell)).value_name("SHELL");
+    let directory =
+        Arg::new("directory").required(true).value_parser(value_parser!(PathBuf)).value_name("DIR");
     reference_command()
         .subcommand(
             Command::new("completions").about("Print a script that completes options in a shell").arg(shell),
         )
         .subcommand(Command::new("man").about("Print the manual page, in troff"))
+        .subcommand(
+            Command::new("vendor")
+                .about("Write the packages pywebsocket3 and mod_pywebsocket into a directory")
+                .arg(directory),
+        )
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
 }

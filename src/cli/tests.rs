@@ -236,6 +236,7 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--", "--po"], "--po"),
         (&["man", "-p", "1"], "-p"),
         (&["-p", "1", "man"], "man"),
+        (&["vendor"], "DIR"),
         (&["completions"], "SHELL"),
         (&["completions", "dash"], "bash"),
         (&["-V"], "--validation-host"),

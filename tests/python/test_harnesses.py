@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from serving import ECHO, environment, wait_until
+from serving import ECHO, environment, program, wait_until
 from websockets.sync.client import connect
 
 PREAMBLE = """
@@ -331,3 +331,51 @@ def test_programs(package: str, how: str, handlers: Path, tmp_path: Path) -> Non
             assert process.wait(20) == 0
         finally:
             process.kill()
+
+
+WRAPPER = """
+import signal, sys
+
+sys.path = ["pywebsocket3"] + sys.path
+from mod_pywebsocket import standalone
+
+if "--interactive" in sys.argv:
+    sys.argv.remove("--interactive")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+standalone._main()
+"""
+
+
+def test_mochitest_layout(handlers: Path, tmp_path: Path) -> None:
+    """Vendored files below the harness's folder, linked handlers, a Python without wshost: the binary runs."""
+    checkout = tmp_path / "mochitest"
+    (checkout / "pywebsocket3").mkdir(parents=True)
+    subprocess.run([*program(), "vendor", str(checkout / "pywebsocket3")], check=True, env=environment())
+    (checkout / "pywebsocket_wrapper.py").write_text(WRAPPER)
+    tests = checkout / "tests/dom/websocket/tests"
+    tests.mkdir(parents=True)
+    (tests / "file_websocket_wsh.py").symlink_to(handlers / "echo_wsh.py")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "wshost").symlink_to(Path(program()[0]).resolve())
+    bare = ["-H", "127.0.0.1", "-p", "0", "-w", str(checkout), "-l", str(checkout / "websock.log")]
+    options = ["--interactive", *bare, "--log-level=debug", "--allow-handlers-outside-root-dir"]
+    # `-S`: the interpreter of a checkout, which has no wshost.
+    command = [sys.executable, "-S", "pywebsocket_wrapper.py", *options]
+    env = environment(PATH=f"{programs}:/usr/bin:/bin")
+    with subprocess.Popen(command, cwd=checkout, env=env, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            ready = stream(process.stderr).readline()
+            assert "listening on" in ready, ready + stream(process.stderr).read()
+            port = ready.rsplit(":", 1)[1].strip("/)\n")
+            echo_once(port, resource="/tests/dom/websocket/tests/file_websocket")
+            process.send_signal(signal.SIGINT)
+            echo_once(port, resource="/tests/dom/websocket/tests/file_websocket")
+        finally:
+            process.kill()
+    missing = subprocess.run(
+        command, cwd=checkout, env=environment(PATH="/nowhere"), capture_output=True, text=True
+    )
+    assert missing.returncode == 1
+    assert "there is no wshost program in PATH" in missing.stderr
+    assert len(missing.stderr.splitlines()) == 1
