@@ -154,7 +154,7 @@ def test_records_of_logging_are_in_the_log(start: Start, tmp_path: Path, way: st
     log.wait_for(r"^\[[\d-]+ [\d:,]+\] \[INFO\] my\.own: 1 of mine$")
     log.wait_for(r"^\[.*\] \[CRITICAL\] root: of the root$")
     log.wait_for(r"^\[.*\] \[WARNING\] py\.warnings: .*a_wsh\.py:\d+: UserWarning: odd$")
-    log.wait_for(r"^\[.*\] \[ERROR\] my\.own: with a traceback\nTraceback .*\n(.*\n)+ZeroDivisionError: ")
+    log.wait_for(r"^\[.*\] \[ERROR\] my\.own: with a traceback\n  Traceback .*\n(.*\n)+  ZeroDivisionError: ")
     assert "not shown" not in log.text
 
 
@@ -167,7 +167,7 @@ def test_an_exception_costs_its_own_connection_and_is_logged_once(
     with server.talk("/echo") as other:
         with server.raw("/a") as client:
             assert client.rest() == b"", "no close frame"
-        server.log.wait_for(r"^KeyError: ")
+        server.log.wait_for(r"^  KeyError: ")
         other.send("alive")
         assert other.recv(SECONDS) == "alive"
     assert server.ask("/echo", "new") == "new"
@@ -175,9 +175,9 @@ def test_an_exception_costs_its_own_connection_and_is_logged_once(
     log = server.log.rest()
     assert log.count("Traceback") == log.count("KeyError: ") == 1
     assert re.search(
-        r"\[ERROR\] .*: Exception in processing request from: \('127.0.0.1', \d+\)\nTraceback", log
+        r"\[ERROR\] .*: Exception in processing request from: \('127.0.0.1', \d+\)\n  Traceback", log
     )
-    assert f'  File "{path}", line 2, in helper\n    raise KeyError' in log
+    assert f'    File "{path}", line 2, in helper\n      raise KeyError' in log
     assert "web_socket_transfer_data raised exception for /a" in log
 
 
@@ -201,7 +201,7 @@ def test_a_handler_without_end_of_recursion_costs_its_connection_only(start: Sta
     server = start()
     with server.raw("/a") as client:
         assert client.rest() == b""
-    server.log.wait_for("^RecursionError: ")
+    server.log.wait_for("^  RecursionError: ")
     assert server.ask("/echo", "alive") == "alive"
 
 

@@ -82,7 +82,7 @@ def test_a_file_that_does_not_load_keeps_its_last_version(
     path = write(tmp_path, "a_wsh.py", marked("one"))
     server = start("--log-level", "info", way=way)
     source, line, text = BROKEN[kind]
-    log = after(server, lambda: renamed_over(path, source), r"^(Attribute|Syntax)Error: ")
+    log = after(server, lambda: renamed_over(path, source), r"^  (Attribute|Syntax)Error: ")
     assert f'File "{path}", {line}' in log
     assert text in log
     assert log.count("a_wsh.py: ") == 1, "reported once"
@@ -120,13 +120,13 @@ def test_tracebacks_show_the_lines_of_the_version_that_runs(start: Start, tmp_pa
     server = start("--log-level", "info")
     with server.raw("/a") as client:
         client.rest()
-    server.log.wait_for(r"^    raise KeyError\('old'\)$")
+    server.log.wait_for(r"^      raise KeyError\('old'\)$")
     source = handler("raise ValueError('new')", before="# one line more")
     after(server, lambda: renamed_over(path, source), "Reloaded")
     with server.raw("/a") as client:
         client.rest()
     line = 1 + source.split("\n").index("    raise ValueError('new')")
-    server.log.wait_for(rf'File "{path}", line {line}, in web_socket_transfer_data\n    raise ValueError')
+    server.log.wait_for(rf'File "{path}", line {line}, in web_socket_transfer_data\n      raise ValueError')
 
 
 def test_the_map_file_is_read_again(start: Start, tmp_path: Path) -> None:
