@@ -24,7 +24,7 @@ class LogHandler(logging.Handler):
 def install(level: int, deflate_level: int) -> None:
     """Makes the server's log the root logger's only handler.
 
-    The levels are `logging`'s, or 9 for FINE: that of everything, and that of the loggers of permessage-deflate.
+    The levels are `logging`'s, or 9 for FINE: that of everything, and that of permessage-deflate's loggers.
     """
     logging.addLevelName(_FINE, "FINE")
     root = logging.getLogger()

@@ -58,6 +58,7 @@ __all__ = [
     "create_pong_frame",
     "create_text_frame",
     "do_handshake",
+    "end_handlers",
     "format_extension",
     "format_extensions",
     "format_header",
@@ -71,6 +72,7 @@ __all__ = [
     "parse_extensions",
     "parse_frame",
     "parse_host_header",
+    "parse_options",
     "parse_token_list",
     "peek",
     "quote_if_necessary",
@@ -100,6 +102,8 @@ class _IncomingMessageFilter(Protocol):
 # The program.
 
 def main(args: Sequence[_Path]) -> int: ...
+def parse_options(args: Sequence[_Path]) -> dict[str, Any]: ...
+def end_handlers() -> int: ...
 def log_record(level: int, logger: str, message: str) -> None: ...
 def read_map_file(path: _Path) -> tuple[list[tuple[str, str]], list[str]]: ...
 

@@ -146,11 +146,11 @@ def test_a_signal_ends_it_with_0_whatever_handlers_do(
     start: Start, tmp_path: Path, way: str, busy: str, number: int
 ) -> None:
     write(tmp_path, "a_wsh.py", handler(f"print('busy')\n{BUSY[busy]}", before="import threading, time"))
-    server = start(way=way)
+    server = start("--grace", "0.1", way=way)
     with server.raw("/a") as client:
         server.output.wait_for("^busy$")
         assert server.stop(number) == 0
-        assert client.rest() == b""
+        assert client.rest() == b"\x88\x02\x03\xe9"
     assert "Traceback" not in server.log.rest()
 
 
