@@ -113,6 +113,7 @@ pub fn close_all(grace: Duration) -> usize {
 
 /// Ends all connections at once and returns how many handlers still run.
 #[pyfunction]
+#[must_use]
 pub fn end_handlers(py: Python<'_>) -> usize {
     detached(py, || close_all(Duration::ZERO))
 }
