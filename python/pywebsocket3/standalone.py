@@ -26,29 +26,29 @@ import shutil
 import ssl
 import sys
 import threading
-from typing import Any, Optional
+from typing import Any
 
 try:
     from pywebsocket3 import common, server_util, util
     from pywebsocket3.websocket_server import WebSocketServer
     from wshost import _native
 except ImportError as error:
-    # Vendored files (`wshost vendor DIR`) under a Python that has no wshost: `_main` runs the program instead.
-    _MISSING: Optional[ImportError] = error
+    # Vendored (`wshost vendor DIR`) under a Python that has no wshost: `_main` runs the program instead.
+    _MISSING: ImportError | None = error
 else:
     _MISSING = None
 
 __all__ = ["WebSocketServer", "common", "server_util", "ssl", "util"]
 
 
-def _parse_args_and_config(args: Optional[list[str]]) -> tuple[argparse.Namespace, list[str]]:
+def _parse_args_and_config(args: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """Reads a command line and the configuration file that it names.
 
     Args:
         args: the arguments without the program's name; `None` takes those of this process.
 
     Returns:
-        The options under pywebsocket's names (`server_host`, `port`, `websock_handlers`, ...), and an empty list.
+        The options under pywebsocket's names (`server_host`, `port`, `scan_dir`, ...), and an empty list.
 
     Raises:
         SystemExit: 2 for wrong usage, 0 after `--help`.
@@ -57,7 +57,7 @@ def _parse_args_and_config(args: Optional[list[str]]) -> tuple[argparse.Namespac
     return argparse.Namespace(**values), []
 
 
-def _main(args: Optional[list[str]] = None) -> None:
+def _main(args: list[str] | None = None) -> None:
     """Runs the program with `args` (default: those of this process) until it is told to stop.
 
     It changes the working directory and takes over logging and, on the main thread, SIGINT and SIGTERM. Exits

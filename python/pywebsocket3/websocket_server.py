@@ -11,7 +11,7 @@ import ssl
 import sys
 import traceback
 from types import TracebackType
-from typing import Any, Optional, Union
+from typing import Any
 
 from pywebsocket3 import dispatch, util
 from wshost import _native
@@ -36,8 +36,8 @@ def _alias_handlers(dispatcher: dispatch.Dispatcher, websock_handlers_map_file: 
 def _end_handlers() -> None:
     """Ends the connections that are open when the interpreter ends.
 
-    A thread that comes back to an interpreter which is being taken down would abort the process. Handlers that do
-    not end (they sleep, or compute) are left behind with it, as daemon threads are.
+    A thread that comes back to an interpreter which is being taken down would abort the process. Handlers
+    that do not end (they sleep, or compute) are left behind with it, as daemon threads are.
     """
     if _native.end_handlers():
         for stream in (sys.stdout, sys.stderr):
@@ -53,8 +53,8 @@ class WebSocketServer:
     """A WebSocket server with the handlers, the address and the files that `options` names.
 
     `options` is any object with the attributes that `standalone._parse_args_and_config` gives; those that are
-    missing have their defaults. The constructor loads the handlers (`options.dispatcher` is theirs from then on)
-    and binds the sockets. `options.reload = True` keeps the handlers up to date while the server runs; by
+    missing have their defaults. The constructor loads the handlers (`options.dispatcher` is theirs from then
+    on) and binds the sockets. `options.reload = True` keeps the handlers up to date while the server runs; by
     default they are not, as harnesses expect.
     """
 
@@ -67,7 +67,7 @@ class WebSocketServer:
         self.request_queue_size: int = getattr(options, "request_queue_size", 128)
         self.server_name: str = options.server_host
         self.server_port: int = options.port
-        self.socket: Optional[socket.socket] = None
+        self.socket: socket.socket | None = None
         self.stop = False
         options.dispatcher = dispatch.Dispatcher(
             options.websock_handlers,
@@ -81,7 +81,7 @@ class WebSocketServer:
         for warning in options.dispatcher.source_warnings():
             logging.warning("Warning in source loading: %s", warning)
         self._sockets: list[tuple[socket.socket, _AddrInfo]] = []
-        self._server: Optional[_native.Server] = None
+        self._server: _native.Server | None = None
         self._bind()
 
     def _bind(self) -> None:
@@ -135,7 +135,7 @@ class WebSocketServer:
         if self._server is not None:
             self._server.close()
 
-    def handle_error(self, request: object, client_address: Union[tuple[Any, ...], str]) -> None:
+    def handle_error(self, request: object, client_address: tuple[Any, ...] | str) -> None:
         """Called in an `except` block with what a handler raised; logs it with its traceback."""
         self._logger.error(
             "Exception in processing request from: %r\n%s", client_address, traceback.format_exc()
@@ -152,8 +152,8 @@ class WebSocketServer:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.server_close()

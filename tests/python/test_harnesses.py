@@ -347,7 +347,7 @@ standalone._main()
 
 
 def test_mochitest_layout(handlers: Path, tmp_path: Path) -> None:
-    """Vendored files below the harness's folder, linked handlers, a Python without wshost: the binary runs."""
+    """Vendored files in the harness's folder, linked handlers, a Python without wshost: the binary runs."""
     checkout = tmp_path / "mochitest"
     (checkout / "pywebsocket3").mkdir(parents=True)
     subprocess.run([*program(), "vendor", str(checkout / "pywebsocket3")], check=True, env=environment())
