@@ -150,6 +150,8 @@ class Server:
         if not told:
             self.kill()
             raise AssertionError(f"the server did not become ready: {self.log.rest()}")
+        # The last line of a start: from here on, `log` has what it had to say.
+        self.log.wait_for("listening on ")
         self.port = int(told.splitlines()[0])
         self.address = f"{self.host}:{self.port}"
 
