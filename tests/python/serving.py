@@ -80,6 +80,7 @@ class Output:
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
         self._text = ""
+        self._ended = False
         self._grown = threading.Condition()
         self._thread = threading.Thread(target=self._collect, daemon=True)
         self._thread.start()
@@ -90,6 +91,9 @@ class Output:
                 with self._grown:
                     self._text += line.decode("utf-8", "replace")
                     self._grown.notify_all()
+        with self._grown:
+            self._ended = True
+            self._grown.notify_all()
 
     @property
     def text(self) -> str:
@@ -103,6 +107,11 @@ class Output:
             found = self._grown.wait_for(lambda: re.compile(pattern, re.M).search(self._text, start), SECONDS)
             assert found, f"{pattern!r} did not come within {SECONDS} s; there is:\n{self._text}"
             return found
+
+    def wait_for_or_end(self, pattern: str) -> None:
+        """Waits until something matches `pattern`, or nobody has the pipe any more."""
+        with self._grown:
+            self._grown.wait_for(lambda: self._ended or re.search(pattern, self._text, re.M), SECONDS)
 
     def rest(self) -> str:
         """Everything, after the process has ended."""
@@ -151,7 +160,7 @@ class Server:
             self.kill()
             raise AssertionError(f"the server did not become ready: {self.log.rest()}")
         # The last line of a start: from here on, `log` has what it had to say.
-        self.log.wait_for("listening on ")
+        self.log.wait_for_or_end("listening on ")
         self.port = int(told.splitlines()[0])
         self.address = f"{self.host}:{self.port}"
 
