@@ -40,7 +40,7 @@ test-rust: venv rust
 test-python: venv rust
 	cargo build --locked --bin wshost
 	@$(MAKE) --no-print-directory installed
-	WSHOST=$(CURDIR)/target/debug/wshost $(BIN)/python -m pytest
+	WSHOST=$(CURDIR)/target/debug/wshost $(BIN)/python -m pytest -n auto
 
 # Builds the wheel in .venv, quickly, and installs it there.
 installed: venv rust
