@@ -157,6 +157,8 @@ pub struct HandlersConfig {
     pub reload: bool,
     /// How long the file system must be quiet before a change is loaded. Default 5 ms.
     pub reload_delay: Duration,
+    /// How often files are looked at instead of being watched. Default `None`: they are watched.
+    pub reload_poll: Option<Duration>,
 }
 
 impl Default for HandlersConfig {
@@ -169,6 +171,7 @@ impl Default for HandlersConfig {
             encoding: None,
             reload: true,
             reload_delay: Duration::from_millis(5),
+            reload_poll: None,
         }
     }
 }

@@ -19,7 +19,7 @@ use super::python_logging::{Level, Logger, repr, traceback};
 use crate::config::HandlersConfig;
 use crate::error::StartError;
 use crate::handlers::map_file::{self, MapProblem};
-use crate::handlers::registry::{Registry, Snapshot};
+use crate::handlers::registry::{Handler, Registry, Snapshot};
 use crate::handlers::resource;
 
 static LOG: Logger = Logger::new("pywebsocket3.dispatch.Dispatcher");
@@ -69,8 +69,17 @@ pub(crate) type Suite = Py<HandlerSuite>;
 enum Source {
     /// A tree of files of its own.
     Tree(Arc<Registry<PythonLoader>>),
-    /// What the server had loaded when a connection came: the connection keeps it to its end.
-    Pinned(Arc<Snapshot<Suite>>),
+    /// A connection of the server.
+    Connection {
+        /// The handler that the connection keeps to its end.
+        handler: Arc<Handler<Suite>>,
+        /// The resource by which it was found, without query.
+        key: String,
+        /// For all other resources.
+        registry: Arc<Registry<PythonLoader>>,
+    },
+    /// No files at all.
+    Nothing,
 }
 
 /// Knows the handlers and calls them.
@@ -79,22 +88,29 @@ pub struct Dispatcher(Source);
 
 impl Dispatcher {
     /// The dispatcher of one connection of the server.
-    pub(crate) fn pinned(snapshot: Arc<Snapshot<Suite>>) -> Self {
-        Self(Source::Pinned(snapshot))
+    pub(crate) fn of_connection(
+        handler: Arc<Handler<Suite>>,
+        resource: &str,
+        registry: Arc<Registry<PythonLoader>>,
+    ) -> Self {
+        let key = resource::lookup_key(resource).0.to_owned();
+        Self(Source::Connection { handler, key, registry })
     }
 
     /// The files that the dispatcher was made from. Raises `ValueError` for the dispatcher of a connection.
     pub(crate) fn registry(&self) -> PyResult<Arc<Registry<PythonLoader>>> {
         match &self.0 {
             Source::Tree(registry) => Ok(Arc::clone(registry)),
-            Source::Pinned(_) => Err(PyValueError::new_err("a connection's dispatcher cannot make a server")),
+            Source::Connection { .. } | Source::Nothing => {
+                Err(PyValueError::new_err("a connection's dispatcher cannot make a server"))
+            }
         }
     }
 
     fn snapshot(&self) -> Arc<Snapshot<Suite>> {
         match &self.0 {
-            Source::Tree(registry) => registry.snapshot(),
-            Source::Pinned(snapshot) => Arc::clone(snapshot),
+            Source::Tree(registry) | Source::Connection { registry, .. } => registry.snapshot(),
+            Source::Nothing => Arc::new(Snapshot::empty()),
         }
     }
 
@@ -151,6 +167,7 @@ impl Dispatcher {
             encoding: handler_encoding,
             reload: false,
             reload_delay: Duration::ZERO,
+            reload_poll: None,
         };
         let open = || Registry::open(&config, PythonLoader::new(config.encoding.clone())?);
         match detached(py, open) {
@@ -162,7 +179,7 @@ impl Dispatcher {
                 if !scan.starts_with(&root) {
                     return Err(DISPATCH.error(py, StartError::ScanOutsideRoot { scan, root }.to_string()));
                 }
-                Ok(Self::pinned(Arc::new(Snapshot::empty())))
+                Ok(Self(Source::Nothing))
             }
             Err(error) => Err(DISPATCH.error(py, error.to_string())),
         }
@@ -181,7 +198,7 @@ impl Dispatcher {
             Source::Tree(registry) => {
                 detached(py, || registry.add_alias(alias_resource_path, existing_resource_path))
             }
-            Source::Pinned(_) => false,
+            Source::Connection { .. } | Source::Nothing => false,
         };
         if added {
             return Ok(());
@@ -213,6 +230,11 @@ impl Dispatcher {
         py: Python<'py>,
         resource: &str,
     ) -> PyResult<Option<Bound<'py, HandlerSuite>>> {
+        if let Source::Connection { handler, key, .. } = &self.0
+            && resource::lookup_key(resource) == (key.as_str(), false)
+        {
+            return Ok(Some(handler.suite.bind(py).clone()));
+        }
         match self.snapshot().resolve(resource) {
             Ok(handler) => Ok(handler.map(|handler| handler.suite.bind(py).clone())),
             Err(error) => {

@@ -21,7 +21,8 @@ use super::python_logging::{Level, Logger, repr, traceback};
 use super::request::Request;
 use super::running::Running;
 use super::socket::Socket;
-use crate::handlers::registry::{Registry, Snapshot};
+use crate::handlers::registry::{Handler, Registry};
+use crate::handlers::usage::InUse;
 use crate::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
 use crate::http::error_page::{error_response, version_response};
 use crate::http::head::RequestHead;
@@ -56,7 +57,11 @@ impl HandlerHost for PythonHost {
     fn resolve(&self, resource: &str) -> Result<Option<Box<dyn ReadyHandler>>, FragmentError> {
         let snapshot = self.registry.snapshot();
         Ok(match snapshot.resolve(resource)? {
-            Some(_) => Some(Box::new(Ready { snapshot, on_error: self.on_error.clone() })),
+            Some(handler) => Some(Box::new(Ready {
+                in_use: InUse::new(handler),
+                registry: Arc::clone(&self.registry),
+                on_error: self.on_error.clone(),
+            })),
             None => None,
         })
     }
@@ -69,9 +74,10 @@ impl HandlerHost for PythonHost {
     }
 }
 
-/// A handler that waits for its connection, with everything that was loaded when it was resolved.
+/// A handler that waits for its connection, as it was when it was resolved.
 struct Ready {
-    snapshot: Arc<Snapshot<Suite>>,
+    in_use: InUse<Suite>,
+    registry: Arc<Registry<PythonLoader>>,
     on_error: Option<Arc<Py<PyAny>>>,
 }
 
@@ -85,16 +91,19 @@ impl ReadyHandler for Ready {
         let running = Running::new(number, name.clone(), peer);
         let task = Task {
             number,
-            snapshot: self.snapshot,
+            handler: Arc::clone(self.in_use.handler()),
+            registry: self.registry,
             on_error: self.on_error,
             socket: Arc::new(Socket::new(transport, &unread, peer)),
             head,
             local,
             is_https,
         };
+        let in_use = self.in_use;
         thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(move || {
             Python::attach(|py| task.run(py));
             drop(running);
+            drop(in_use);
         })?;
         Ok(())
     }
@@ -103,7 +112,8 @@ impl ReadyHandler for Ready {
 /// A connection and its handler, on their thread.
 struct Task {
     number: u64,
-    snapshot: Arc<Snapshot<Suite>>,
+    handler: Arc<Handler<Suite>>,
+    registry: Arc<Registry<PythonLoader>>,
     on_error: Option<Arc<Py<PyAny>>>,
     socket: Arc<Socket>,
     head: RequestHead,
@@ -130,7 +140,8 @@ impl Task {
         let connection = Connection::new(py, Arc::clone(&self.socket), self.local, &self.head.raw)?;
         let connection = Bound::new(py, connection)?;
         let request = Request::create(py, &self.head, connection, self.is_https)?.into_any();
-        let dispatcher = Bound::new(py, Dispatcher::pinned(self.snapshot))?.into_any();
+        let dispatcher = Dispatcher::of_connection(self.handler, &self.head.target, self.registry);
+        let dispatcher = Bound::new(py, dispatcher)?.into_any();
         if let Err(error) = do_handshake(request.clone(), dispatcher.clone()) {
             let Some(page) = refusal(py, error, &self.head)? else {
                 return Ok(());

@@ -1,6 +1,7 @@
 //! Handler files → suites: reads a file, runs it in a module of its own, picks out the three functions.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::prelude::*;
@@ -8,9 +9,11 @@ use pyo3::types::{PyDict, PyModule, PyString};
 
 use super::dispatch::{HandlerSuite, Suite, default_passive_closing_handshake};
 use super::exceptions::DISPATCH;
-use super::python_logging::traceback;
+use super::python_logging::{Level, Logger, traceback};
 use crate::error::StartError;
-use crate::handlers::{LoadError, Loader};
+use crate::handlers::{LoadError, Loaded, Loader};
+
+static LOG: Logger = Logger::new("wshost.reload");
 
 /// Loads handler files with the interpreter of this process.
 pub struct PythonLoader {
@@ -51,13 +54,95 @@ impl PythonLoader {
 
 impl Loader for PythonLoader {
     type Suite = Suite;
+    type Renewal = Renewal;
 
-    fn load(&self, path: &Path) -> Result<Suite, LoadError> {
+    fn load(&self, path: &Path) -> Loaded<Suite> {
         Python::attach(|py| {
-            let source = self.read(py, path)?;
-            let module = run(py, path, &source).map_err(|error| sourcing_failed(py, &error))?;
-            suite(&module)
+            let suite = self.read(py, path).and_then(|source| {
+                let replaced =
+                    Replaced::run(py, path, &source).map_err(|error| sourcing_failed(py, &error))?;
+                match suite(&replaced.module) {
+                    Ok(suite) => {
+                        replaced.announce(py);
+                        Ok(suite)
+                    }
+                    Err(error) => {
+                        replaced.undo(py);
+                        Err(error)
+                    }
+                }
+            });
+            let depends_on = depends_on(py, path, suite.is_err());
+            Loaded { suite, depends_on }
         })
+    }
+
+    fn renew(&self, changed: &[PathBuf]) -> Renewal {
+        Python::attach(|py| {
+            let renewal =
+                py.import(HELPERS).and_then(|helpers| helpers.call_method1("Renewal", (as_text(changed),)));
+            Renewal(logged(py, "Helper modules cannot be imported anew", renewal).map(Bound::unbind))
+        })
+    }
+
+    fn forget(&self, path: &Path) {
+        Python::attach(|py| {
+            let forget = || {
+                let old = modules(py)?.call_method1("pop", (module_name(path), py.None()))?;
+                if old.is_none() { Ok(()) } else { call_hook(&old, UNLOAD_HOOK) }
+            };
+            logged(py, &format!("{}: {UNLOAD_HOOK} failed", path.display()), forget());
+        });
+    }
+}
+
+/// The Python side of helper modules.
+const HELPERS: &str = "wshost._helpers";
+
+/// Global of a handler's module: names of globals that the next version begins with.
+const KEEP: &str = "wshost_keep";
+/// Function of a handler's module, called with the module before another one takes its place.
+const UNLOAD_HOOK: &str = "wshost_unload";
+/// Function of a handler's module, called with the module before it serves.
+const LOAD_HOOK: &str = "wshost_load";
+
+/// Helper modules that are imported anew until this is dropped.
+pub struct Renewal(Option<Py<PyAny>>);
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        if let Some(renewal) = self.0.take() {
+            Python::attach(|py| {
+                let finished = renewal.bind(py).call_method0("finish");
+                logged(py, "Helper modules cannot be put back", finished);
+            });
+        }
+    }
+}
+
+/// Paths as Python has them.
+fn as_text(paths: &[PathBuf]) -> Vec<&OsStr> {
+    paths.iter().map(|path| path.as_os_str()).collect()
+}
+
+/// The helper modules of the file `path`; none, and an error in the log, if they cannot be told.
+fn depends_on(py: Python<'_>, path: &Path, failed: bool) -> Vec<PathBuf> {
+    let ask = || -> PyResult<Vec<PathBuf>> {
+        py.import(HELPERS)?.call_method1("depends_on", (path.as_os_str(), "", failed))?.extract()
+    };
+    let what = format!("{}: its helper modules cannot be told", path.display());
+    logged(py, &what, ask()).unwrap_or_default()
+}
+
+/// The value; or `None`, and the error in the log behind `what`.
+fn logged<T>(py: Python<'_>, what: &str, result: PyResult<T>) -> Option<T> {
+    result.map_err(|error| LOG.log(py, Level::Error, || format!("{what}\n{}", traceback(py, &error)))).ok()
+}
+
+fn call_hook(module: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
+    match module.getattr_opt(name)? {
+        Some(hook) => hook.call1((module,)).map(drop),
+        None => Ok(()),
     }
 }
 
@@ -95,27 +180,81 @@ fn one_line(py: Python<'_>, error: &PyErr) -> String {
     if first.is_empty() { name } else { format!("{name}: {first}") }
 }
 
-/// Runs a file's code in a new module that stands in `sys.modules` (where dataclasses, pickle and typing look
-/// their module up) as `wsh_handlers:` and the path. The old module of the file stays there if this fails.
-fn run<'py>(py: Python<'py>, path: &Path, source: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyModule>> {
+fn modules(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("sys")?.getattr("modules")
+}
+
+/// What the module of a handler file is called.
+fn module_name(path: &Path) -> String {
     let stem = path.with_extension("");
     // Without dots: behind one, Python looks for a package to import the module from.
-    let name = format!("wsh_handlers:{}", stem.to_string_lossy().replace('%', "%25").replace('.', "%2E"));
-    let module = PyModule::new(py, &name)?;
-    // As text, as Python's own importer has it; a `Path` would become a `pathlib.Path`.
-    module.setattr("__file__", path.as_os_str())?;
-    let modules = py.import("sys")?.getattr("modules")?;
-    let previous = modules.call_method1("get", (&name,))?;
-    modules.set_item(&name, &module)?;
-    if let Err(error) = execute(&module, source, path) {
-        if previous.is_none() {
-            modules.del_item(&name)?;
-        } else {
-            modules.set_item(&name, previous)?;
+    format!("wsh_handlers:{}", stem.to_string_lossy().replace('%', "%25").replace('.', "%2E"))
+}
+
+/// A module of a handler file, and the one whose place in `sys.modules` it has taken.
+struct Replaced<'py> {
+    name: String,
+    path: PathBuf,
+    module: Bound<'py, PyModule>,
+    previous: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> Replaced<'py> {
+    /// Runs a file's code in a new module that stands in `sys.modules` (where dataclasses, pickle and typing look
+    /// their module up) as `wsh_handlers:` and the path. The old module of the file stays there if this fails.
+    fn run(py: Python<'py>, path: &Path, source: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let name = module_name(path);
+        let module = PyModule::new(py, &name)?;
+        // As text, as Python's own importer has it; a `Path` would become a `pathlib.Path`.
+        module.setattr("__file__", path.as_os_str())?;
+        let previous = Some(modules(py)?.call_method1("get", (&name,))?).filter(|module| !module.is_none());
+        modules(py)?.set_item(&name, &module)?;
+        let replaced = Self { name, path: path.to_owned(), module, previous };
+        if let Some(previous) = &replaced.previous {
+            let what = format!("{}: {KEEP} names what cannot be kept", path.display());
+            logged(py, &what, keep(previous, &replaced.module));
         }
-        return Err(error);
+        if let Err(error) = execute(&replaced.module, source, path) {
+            replaced.undo(py);
+            return Err(error);
+        }
+        Ok(replaced)
     }
-    Ok(module)
+
+    /// Puts the old module back.
+    fn undo(&self, py: Python<'py>) {
+        let put_back = || match &self.previous {
+            Some(previous) => modules(py)?.set_item(&self.name, previous),
+            None => modules(py)?.del_item(&self.name),
+        };
+        // An error: code of the file has taken the module out itself.
+        let _ = put_back();
+    }
+
+    /// Calls the hooks of the two modules.
+    fn announce(&self, py: Python<'py>) {
+        if let Some(previous) = &self.previous {
+            let what = format!("{}: {UNLOAD_HOOK} failed", self.path.display());
+            logged(py, &what, call_hook(previous, UNLOAD_HOOK));
+        }
+        let what = format!("{}: {LOAD_HOOK} failed", self.path.display());
+        logged(py, &what, call_hook(self.module.as_any(), LOAD_HOOK));
+    }
+}
+
+/// Gives `module` those globals of `previous` that `previous` wants to be kept. One that is not set is passed over.
+fn keep(previous: &Bound<'_, PyAny>, module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let Some(names) = previous.getattr_opt(KEEP)? else { return Ok(()) };
+    let names: Vec<String> = match names.extract() {
+        Ok(name) => vec![name],
+        Err(_) => names.try_iter()?.map(|name| name?.extract()).collect::<PyResult<_>>()?,
+    };
+    for name in names {
+        if let Some(value) = previous.getattr_opt(name.as_str())? {
+            module.setattr(name.as_str(), value)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs code in a module; `path` is the file name in its tracebacks.

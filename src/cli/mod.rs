@@ -224,6 +224,7 @@ impl Options {
                 encoding: self.handlers.handler_encoding.filter(|name| !name.is_empty()),
                 reload: !self.server.no_reload,
                 reload_delay: self.server.reload_delay,
+                reload_poll: self.server.reload_poll,
             },
             log,
             thread_monitor: u64::try_from(self.log.thread_monitor_interval_in_sec)

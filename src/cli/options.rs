@@ -221,6 +221,9 @@ pub struct ServerOptions {
         default_value = "5", value_parser = value::milliseconds
     )]
     pub reload_delay: Duration,
+    /// Look at the handler files this often instead of watching them, for file systems that do not tell of changes
+    #[arg(long, alias = "reload_poll", value_name = "SECONDS", value_parser = value::positive_seconds)]
+    pub reload_poll: Option<Duration>,
     /// File to write the ready line to when the server listens, relative to where wshost was started
     #[arg(long, alias = "ready_file", value_name = "PATH")]
     pub ready_file: Option<PathBuf>,

@@ -51,6 +51,7 @@ fn takes_every_option_in_every_spelling() {
     let debug: Check = |o| o.log.log_level == LogLevel::Debug;
     let ready_file: Check = |o| o.server.ready_file.as_deref() == Some(Path::new("ready"));
     let delay: Check = |o| o.server.reload_delay == Duration::from_millis(20);
+    let poll: Check = |o| o.server.reload_poll == Some(Duration::from_millis(1500));
     let head: Check = |o| o.server.head_timeout == Duration::from_millis(1500);
     let size: Check = |o| o.server.max_message_size == 1024;
     let config: Check = |o| o.listen.config.as_deref() == Some(Path::new("ws.ini"));
@@ -169,6 +170,8 @@ fn takes_every_option_in_every_spelling() {
         (&["--no_reload"], |o| o.server.no_reload),
         (&["--reload-delay", "20"], delay),
         (&["--reload_delay=20"], delay),
+        (&["--reload-poll", "1.5"], poll),
+        (&["--reload_poll=1.5"], poll),
         (&["--ready-file", "ready"], ready_file),
         (&["--ready_file=ready"], ready_file),
         (&["--ready-fd", "3"], |o| o.server.ready_fd == Some(3)),
@@ -225,6 +228,7 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--log-level", "verbose"], "fine"),
         (&["--log-level", "WARN"], "warn"),
         (&["--reload-delay", "soon"], "milliseconds"),
+        (&["--reload-poll", "0"], "more than 0"),
         (&["--grace", "-1"], "unexpected argument"),
         (&["--grace=-1"], "seconds"),
         (&["--head-timeout", "0"], "more than 0"),

@@ -3,19 +3,24 @@
 //! No pyo3 here. `bridge` implements [`HandlerHost`] (run a connection) and [`Loader`] (make a suite from a
 //! file); `server` calls the first, [`registry`] the second.
 
+mod files;
+mod helpers;
 pub mod map_file;
 pub mod registry;
 pub mod reload;
 pub mod resource;
 pub mod snapshot;
+pub mod status;
+mod tasks;
 #[cfg(test)]
 mod testing;
+pub mod usage;
 pub mod watcher;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -79,12 +84,33 @@ pub enum Transport {
 pub struct FragmentError;
 
 /// Makes a suite (the three functions of a handler file) from a file.
+///
+/// No file is loaded by two threads at once; two files may be, when one of them takes long.
 pub trait Loader: Send + Sync + 'static {
     /// What a loaded file gives.
     type Suite: Send + Sync + 'static;
+    /// What [`renew`](Self::renew) has begun. Dropped when the files that need the helpers have been loaded.
+    type Renewal: Send + Sync + 'static;
 
     /// Runs the file `path`. May block for as long as the file's imports do.
-    fn load(&self, path: &Path) -> Result<Self::Suite, LoadError>;
+    fn load(&self, path: &Path) -> Loaded<Self::Suite>;
+
+    /// Makes the next loads import the helper modules in `changed` anew, and those that import them. What is
+    /// loaded already keeps what it has. May block as [`load`](Self::load) does.
+    fn renew(&self, changed: &[PathBuf]) -> Self::Renewal;
+
+    /// The file `path` is gone: nothing will ask for its suite any more.
+    fn forget(&self, path: &Path);
+}
+
+/// The outcome of a load.
+#[derive(Debug)]
+pub struct Loaded<S> {
+    /// What the file gives.
+    pub suite: Result<S, LoadError>,
+    /// The local files that it imports, directly or through others, sorted; after a failure also those that
+    /// it looked for in vain.
+    pub depends_on: Vec<PathBuf>,
 }
 
 /// Why a handler file gave no suite. Never fatal: the resource keeps its last good version or stays away.

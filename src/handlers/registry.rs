@@ -7,20 +7,24 @@
 //! Two locks: `files` is held for a whole refresh, thus while handler files run; `aliases` only for the moment
 //! of a publication, and never while anything is called that could wait. Readers need neither.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
-use super::map_file::{self, MapFile};
-use super::reload::{self, FileState, ReloadReport};
-use super::resource::{self, Candidate, HandlerTree, cannot_be_read};
+use super::files::{Files, Finished, MapState, Scope};
+use super::map_file;
+use super::reload::{self, FileState, Load, ReloadReport};
+use super::resource::{self, HandlerTree, cannot_be_read};
 pub use super::snapshot::{Digest, Handler, Snapshot};
+use super::status::Broken;
+use super::tasks::{self, Task};
 use super::{LoadError, Loader};
 use crate::config::HandlersConfig;
 use crate::error::StartError;
@@ -32,8 +36,12 @@ const MAP_FILE_OPTION: &str = "--websock-handlers-map-file";
 pub struct Registry<L: Loader> {
     tree: HandlerTree,
     map_path: Option<PathBuf>,
-    loader: L,
-    files: Mutex<Files<L::Suite>>,
+    loader: Arc<L>,
+    files: Mutex<Files<L>>,
+    /// What loads gave that no refresh waited for.
+    late: Mutex<Vec<(PathBuf, Finished<L::Suite>)>>,
+    /// Called when there is something in `late`.
+    on_late: Mutex<Option<Box<dyn Fn() + Send>>>,
     /// Aliases that were added by calls, each with what it stands for, in that order.
     aliases: Mutex<Vec<(String, String)>>,
     /// Notified with `aliases` locked, whenever `current` is another one.
@@ -41,27 +49,12 @@ pub struct Registry<L: Loader> {
     current: ArcSwap<Snapshot<L::Suite>>,
 }
 
-/// What is known about the files.
-struct Files<S> {
-    handlers: BTreeMap<PathBuf, FileState<S>>,
-    map: MapState,
-}
-
-/// What is known about the alias file.
-#[derive(Default)]
-struct MapState {
-    /// What it said when it could last be read.
-    file: MapFile,
-    /// Why it cannot be read now.
-    error: Option<String>,
-}
-
 /// The paths whose changes can change what is served.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
     /// The handler files.
     pub files: Vec<PathBuf>,
-    /// What those and the alias file lead to, where they are symbolic links, and the alias file itself.
+    /// What those lead to, where they are symbolic links; helper modules, the alias file and what these lead to.
     pub outside: Vec<PathBuf>,
 }
 
@@ -74,14 +67,28 @@ impl<L: Loader> Registry<L> {
         let registry = Self {
             tree,
             map_path,
-            loader,
-            files: Mutex::new(Files { handlers: BTreeMap::new(), map: MapState::default() }),
+            loader: Arc::new(loader),
+            files: Mutex::new(Files::new()),
+            late: Mutex::new(Vec::new()),
+            on_late: Mutex::new(None),
             aliases: Mutex::new(Vec::new()),
             published: Condvar::new(),
             current: ArcSwap::from_pointee(Snapshot::empty()),
         };
-        registry.refresh();
+        registry.load_first();
         Ok(registry)
+    }
+
+    /// Loads everything on this thread: handlers of the start may set signal handlers, and nothing is served
+    /// before all have been tried.
+    fn load_first(&self) {
+        let mut files = self.files.lock();
+        let mut report = ReloadReport::default();
+        for load in files.look(&self.tree, &Scope::Everything, &mut report).0 {
+            let path = load.path().to_owned();
+            files.take_in(path, Finished::run(load, &*self.loader), &mut report);
+        }
+        self.conclude(&mut files, &mut report);
     }
 
     /// What is loaded now. Waits for nothing, not even for a reload that is under way.
@@ -130,30 +137,148 @@ impl<L: Loader> Registry<L> {
     /// published when all is as before. A file that fails keeps its last good version, and a handler whose
     /// file did not change stays the same object.
     ///
-    /// Calls wait for each other. May take as long as the imports of handler files do.
-    pub fn refresh(&self) -> ReloadReport {
+    /// Calls wait for each other. Returns within a moment also when the code of a handler file does not: that
+    /// file is published when it is done.
+    pub fn refresh(self: &Arc<Self>) -> ReloadReport {
+        self.update(&Scope::Everything)
+    }
+
+    /// As [`Self::refresh`], looking only at what lies at or below the `changed` paths or is linked to there, at
+    /// helper modules and at the alias file. Costs nothing for the rest of the tree.
+    pub fn refresh_at(self: &Arc<Self>, changed: &BTreeSet<PathBuf>) -> ReloadReport {
+        self.update(&Scope::At(changed))
+    }
+
+    fn update(self: &Arc<Self>, scope: &Scope<'_>) -> ReloadReport {
         let started = Instant::now();
-        let mut report = ReloadReport::default();
         let mut files = self.files.lock();
-        let (candidates, unreadable) = self.tree.scan();
-        let mut now = BTreeMap::new();
-        for candidate in candidates {
-            self.update(candidate, &files.handlers, &mut now, &mut report);
+        let mut report = ReloadReport::default();
+        self.collect_late(&mut files, &mut report);
+        let changed = files.helpers.take_changed();
+        let needs = |state: &FileState<_>| state.depends_on.iter().any(|helper| changed.contains(helper));
+        let dependants = files.handlers.iter().filter(|(_, state)| needs(state));
+        let dependants: Vec<_> = dependants.map(|(path, _)| path.clone()).collect();
+        files.stale.extend(dependants);
+        let renewal = Arc::new(OnceLock::new());
+        if !changed.is_empty() {
+            files.renewals.push(Arc::clone(&renewal));
         }
-        // What is missing may have been on its way from one name to another: look again, now that all else
-        // is done.
-        for path in files.handlers.keys() {
-            if !now.contains_key(path)
-                && let Some(candidate) = self.tree.candidate(path)
-            {
-                self.update(candidate, &files.handlers, &mut now, &mut report);
+        let (loads, missing) = files.look(&self.tree, scope, &mut report);
+        self.load(&mut files, changed, &renewal, loads, &mut report);
+        // What was missing may have been on its way from one name to another: it is looked for again now that
+        // all else is done.
+        let loads = files.look_again(&self.tree, missing, &mut report);
+        self.load(&mut files, Vec::new(), &renewal, loads, &mut report);
+        files.renewals.retain(|renewal| renewal.get().is_none());
+        self.conclude(&mut files, &mut report);
+        report.took += started.elapsed();
+        report
+    }
+
+    /// Loads on other threads, and takes in what comes back soon.
+    fn load(
+        self: &Arc<Self>,
+        files: &mut Files<L>,
+        changed: Vec<PathBuf>,
+        renewal: &Arc<OnceLock<L::Renewal>>,
+        loads: Vec<Load<L::Suite>>,
+        report: &mut ReloadReport,
+    ) {
+        let mut tasks = Vec::new();
+        if let Some(first) = changed.first().cloned() {
+            let (loader, renewal) = (Arc::clone(&self.loader), Arc::clone(renewal));
+            tasks.push(Task {
+                path: first,
+                run: Box::new(move || {
+                    let _ = renewal.set(loader.renew(&changed));
+                    Finished::Helpers
+                }),
+            });
+        }
+        for load in loads {
+            let path = load.path().to_owned();
+            let needed = if files.stale.contains(&path) { files.renewals.clone() } else { Vec::new() };
+            let loader = Arc::clone(&self.loader);
+            tasks.push(Task {
+                path,
+                run: Box::new(move || {
+                    if needed.iter().any(|renewal| renewal.get().is_none()) {
+                        return Finished::TooEarly;
+                    }
+                    Finished::run(load, &*loader)
+                }),
+            });
+        }
+        if tasks.is_empty() {
+            return;
+        }
+        let registry = Arc::downgrade(self);
+        let late = move |path, finished| {
+            if let Some(registry) = registry.upgrade() {
+                registry.came_late(path, finished);
+            }
+        };
+        match tasks::run(tasks, late) {
+            Ok(outcome) => {
+                for (path, finished) in outcome.done {
+                    files.take_in(path, finished, report);
+                }
+                for path in &outcome.late {
+                    tracing::info!(
+                        target: "wshost.reload",
+                        "{} takes long to load; it is served once it has",
+                        path.display()
+                    );
+                }
+                files.loading.extend(outcome.late);
+            }
+            Err(error) => tracing::error!(
+                target: "wshost.reload",
+                "cannot start a thread to load handlers: {error}; the next change or SIGHUP tries again"
+            ),
+        }
+    }
+
+    /// A load is done that nobody waited for. Runs on its thread.
+    fn came_late(self: &Arc<Self>, path: PathBuf, finished: Finished<L::Suite>) {
+        self.late.lock().push((path, finished));
+        let on_late = self.on_late.lock();
+        if let Some(notify) = &*on_late {
+            notify();
+        } else {
+            drop(on_late);
+            self.refresh().log(&self.snapshot());
+        }
+    }
+
+    /// From now on calls `notify` when a load is done that no refresh waited for; the next refresh publishes it.
+    /// `None`: the registry refreshes itself.
+    pub(super) fn on_late(&self, notify: Option<Box<dyn Fn() + Send>>) {
+        *self.on_late.lock() = notify;
+    }
+
+    fn collect_late(&self, files: &mut Files<L>, report: &mut ReloadReport) {
+        let late = mem::take(&mut *self.late.lock());
+        for (path, finished) in late {
+            files.loading.remove(&path);
+            // It may have changed since its load began.
+            files.again.insert(path.clone());
+            files.take_in(path, finished, report);
+        }
+    }
+
+    /// Publishes what is known.
+    fn conclude(&self, files: &mut Files<L>, report: &mut ReloadReport) {
+        for path in mem::take(&mut files.gone) {
+            if !files.handlers.contains_key(&path) {
+                self.loader.forget(&path);
             }
         }
-        files.handlers = now;
-        self.read_map(&mut files.map, &mut report);
-        self.publish(&files, &unreadable, &mut report);
-        report.took = started.elapsed();
-        report
+        let used =
+            files.handlers.values().flat_map(|state| &state.depends_on).map(PathBuf::as_path).collect();
+        files.helpers.retain(&used);
+        self.read_map(&mut files.map, report);
+        self.publish(files, report);
     }
 
     /// The paths whose changes can change what is served. Waits for a reload that is under way.
@@ -161,30 +286,14 @@ impl<L: Loader> Registry<L> {
         let files = self.files.lock();
         let mut outside: Vec<PathBuf> =
             files.handlers.values().flat_map(|state| state.links.iter().cloned()).collect();
-        if let Some(path) = &self.map_path {
+        let helpers = files.handlers.values().flat_map(|state| &state.depends_on);
+        for path in helpers.collect::<BTreeSet<_>>().into_iter().chain(&self.map_path) {
             outside.extend(resource::link_chain(path));
-            outside.push(path.clone());
+            outside.extend(resource::canonical_place(path));
         }
         outside.sort();
         outside.dedup();
         Inputs { files: files.handlers.keys().cloned().collect(), outside }
-    }
-
-    /// Puts what is known of one file into `now`, after loading it if need be.
-    fn update(
-        &self,
-        candidate: Candidate,
-        before: &BTreeMap<PathBuf, FileState<L::Suite>>,
-        now: &mut BTreeMap<PathBuf, FileState<L::Suite>>,
-        report: &mut ReloadReport,
-    ) {
-        let path = candidate.path.clone();
-        let known = before.get(&path);
-        let Some(examined) = reload::examine(&self.loader, candidate, known) else { return };
-        if let (true, Some(error)) = (examined.failed, &examined.state.error) {
-            report.failed.push((path.clone(), error.clone()));
-        }
-        now.insert(path, examined.state);
     }
 
     /// Reads the alias file; one that cannot be read leaves the aliases as they were.
@@ -204,10 +313,21 @@ impl<L: Loader> Registry<L> {
     }
 
     /// Makes a snapshot of what is known and publishes it if it differs from the current one.
-    fn publish(&self, files: &Files<L::Suite>, unreadable: &[(PathBuf, String)], report: &mut ReloadReport) {
+    fn publish(&self, files: &Files<L>, report: &mut ReloadReport) {
         let failures = files.handlers.iter().filter_map(|(path, state)| Some((path, state.error.as_ref()?)));
         let mut warnings: Vec<String> = failures.map(|(path, error)| reload::describe(path, error)).collect();
-        warnings.extend(unreadable.iter().map(|(path, reason)| format!("{}: {reason}", path.display())));
+        warnings
+            .extend(files.unreadable.iter().map(|(path, reason)| format!("{}: {reason}", path.display())));
+        let broken = files.handlers.iter().filter(|(_, state)| state.handler.is_none());
+        let broken = broken.filter_map(|(path, state)| {
+            Some(Broken {
+                path: path.clone(),
+                resource: state.resource.clone(),
+                error: state.error.clone()?,
+                depends_on: state.depends_on.clone(),
+            })
+        });
+        let broken = broken.collect();
         let mut handlers: BTreeMap<_, _> = files
             .handlers
             .values()
@@ -227,7 +347,7 @@ impl<L: Loader> Registry<L> {
             super::snapshot::insert_alias(&mut handlers, alias, existing);
         }
         let old = self.snapshot();
-        let next = Snapshot { generation: old.generation + 1, handlers, warnings, map_problems };
+        let next = Snapshot { generation: old.generation + 1, handlers, broken, warnings, map_problems };
         report.compare(&old, &next);
         if old.generation == 0 || !next.is_same(&old) {
             self.current.store(Arc::new(next));

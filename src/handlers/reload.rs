@@ -13,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 use super::map_file::MapProblem;
 use super::resource::{Candidate, Content, Stamp, cannot_be_read, is_absent};
 use super::snapshot::{Digest, Handler, Snapshot, log_map_problems};
-use super::{LoadError, Loader};
+use super::usage::Usage;
+use super::{LoadError, Loaded, Loader};
 
 /// A file that was touched less than this before it was looked at may be written again without its times
 /// moving: clocks of file systems tick in up to 2 s (FAT).
@@ -32,6 +33,8 @@ pub struct ReloadReport {
     pub failed: Vec<(PathBuf, LoadError)>,
     /// What is wrong in the alias file and was not before.
     pub map_problems: Vec<MapProblem>,
+    /// Open connections of what was replaced or removed: they stay on the version that they have.
+    pub left_behind: usize,
     /// How long it took.
     pub took: Duration,
 }
@@ -49,17 +52,27 @@ impl ReloadReport {
 
     /// Fills in the differences between two snapshots.
     pub(super) fn compare<S>(&mut self, old: &Snapshot<S>, new: &Snapshot<S>) {
+        let mut replaced: Vec<&Arc<Handler<S>>> = Vec::new();
         for (resource, handler) in &new.handlers {
             match old.handlers.get(resource) {
                 None => self.added.push(resource.clone()),
                 Some(before) if !Arc::ptr_eq(&before.suite, &handler.suite) => {
                     self.changed.push(resource.clone());
+                    replaced.push(before);
                 }
                 Some(_) => {}
             }
         }
-        let gone = old.handlers.keys().filter(|resource| !new.handlers.contains_key(*resource));
-        self.removed.extend(gone.cloned());
+        for (resource, before) in &old.handlers {
+            if !new.handlers.contains_key(resource) {
+                self.removed.push(resource.clone());
+                replaced.push(before);
+            }
+        }
+        // A handler with aliases counts once.
+        replaced.sort_by_key(|handler| Arc::as_ptr(handler));
+        replaced.dedup_by_key(|handler| Arc::as_ptr(handler));
+        self.left_behind = replaced.iter().map(|old| old.usage.current() + old.usage.earlier()).sum();
         let fresh = new.map_problems.iter().filter(|problem| !old.map_problems.contains(problem));
         self.map_problems.extend(fresh.cloned());
     }
@@ -90,6 +103,10 @@ impl ReloadReport {
             // Writing to a string cannot fail.
             let _ = write!(text, "{separator} {what} {}", resources.join(", "));
         }
+        if self.left_behind > 0 {
+            let s = if self.left_behind == 1 { "" } else { "s" };
+            let _ = write!(text, " ({} open connection{s} on old versions)", self.left_behind);
+        }
         text
     }
 }
@@ -110,6 +127,8 @@ pub(super) fn digest(bytes: &[u8]) -> Digest {
 /// What is known about a handler file.
 #[derive(Debug)]
 pub(super) struct FileState<S> {
+    /// What it serves; `None`: its name makes no resource.
+    pub(super) resource: Option<String>,
     /// What stood behind the path when it was last looked at.
     content: Content,
     /// Whether the file had been left alone for long enough that an equal stamp means equal bytes.
@@ -122,68 +141,77 @@ pub(super) struct FileState<S> {
     pub(super) error: Option<LoadError>,
     /// Where the path leads to, if it is a symbolic link.
     pub(super) links: Vec<PathBuf>,
+    /// The helper modules that it was last loaded with, or failed to be.
+    pub(super) depends_on: Vec<PathBuf>,
 }
 
 impl<S> Clone for FileState<S> {
     fn clone(&self) -> Self {
         Self {
+            resource: self.resource.clone(),
             content: self.content.clone(),
             settled: self.settled,
             digest: self.digest,
             handler: self.handler.clone(),
             error: self.error.clone(),
             links: self.links.clone(),
+            depends_on: self.depends_on.clone(),
         }
     }
 }
 
 /// The outcome of [`examine`].
-pub(super) struct Examined<S> {
-    /// What is known now.
-    pub(super) state: FileState<S>,
-    /// Whether `state.error` is news.
-    pub(super) failed: bool,
+pub(super) enum Examined<S> {
+    /// The file went away meanwhile.
+    Gone,
+    /// What is known now; no code has to run. The second: whether `error` is news.
+    Known(FileState<S>, bool),
+    /// It is new, has other bytes than before, or was told to be loaded.
+    Load(Load<S>),
 }
 
-/// Brings `known`, what is known about a file, up to date; loads the file if it is new or has other bytes than
-/// before. `None`: the file went away meanwhile.
-pub(super) fn examine<L: Loader>(
-    loader: &L,
+/// A file that is to be loaded.
+pub(super) struct Load<S> {
     candidate: Candidate,
-    known: Option<&FileState<L::Suite>>,
-) -> Option<Examined<L::Suite>> {
+    settled: bool,
+    digest: Digest,
+    last_good: Option<Arc<Handler<S>>>,
+}
+
+/// Brings `known`, what is known about a file, up to date, as far as that needs no code of the file. `stale`: a
+/// helper module of it has changed.
+pub(super) fn examine<S>(candidate: Candidate, known: Option<&FileState<S>>, stale: bool) -> Examined<S> {
     let last_good = known.and_then(|known| known.handler.as_ref());
     let stamp = match &candidate.content {
         Content::File(stamp) => *stamp,
         Content::Unreadable(reason) => {
             let reason = reason.clone();
-            return Some(unloadable(candidate, known, last_good, reason));
+            return unloadable(candidate, known, last_good, reason);
         }
         Content::Nothing(reason) => {
             let reason = reason.clone();
-            return Some(unloadable(candidate, known, None, reason));
+            return unloadable(candidate, known, None, reason);
         }
     };
-    let same_stamp = known.filter(|known| known.content == candidate.content);
+    let same_stamp = known.filter(|known| known.content == candidate.content && !stale);
     if let Some(known) = same_stamp.filter(|known| known.settled) {
-        let state = FileState { links: candidate.links, ..known.clone() };
-        return Some(Examined { state, failed: false });
+        return Examined::Known(FileState { links: candidate.links, ..known.clone() }, false);
     }
     let settled = is_settled(&stamp);
     let digest = match fs::read(&candidate.path) {
         Ok(bytes) => digest(&bytes),
-        Err(error) if is_absent(&error) => return None,
-        Err(error) => return Some(unloadable(candidate, known, last_good, cannot_be_read(&error))),
+        Err(error) if is_absent(&error) => return Examined::Gone,
+        Err(error) => return unloadable(candidate, known, last_good, cannot_be_read(&error)),
     };
-    // A file that failed and was saved again as it was is tried again: what it imports may be there now.
-    let same_bytes =
-        known.filter(|known| known.digest == Some(digest) && (known.error.is_none() || same_stamp.is_some()));
+    // A file that failed and was saved again as it was is tried again: what it needs may be there now.
+    let same_bytes = known.filter(|known| {
+        !stale && known.digest == Some(digest) && (known.error.is_none() || same_stamp.is_some())
+    });
     if let Some(known) = same_bytes {
         let (content, links) = (candidate.content, candidate.links);
-        let state = FileState { content, settled, links, ..known.clone() };
-        return Some(Examined { state, failed: false });
+        return Examined::Known(FileState { content, settled, links, ..known.clone() }, false);
     }
-    Some(load(loader, candidate, settled, digest, last_good))
+    Examined::Load(Load { candidate, settled, digest, last_good: last_good.cloned() })
 }
 
 /// The state of a file that the loader was not asked for, with the handler that stays.
@@ -196,51 +224,71 @@ fn unloadable<S>(
     let before = known.and_then(|known| known.error.as_ref());
     let failed = before.is_none_or(|error| error.message != message);
     let error = LoadError { message, traceback: None };
-    let with_error = |handler: &Arc<Handler<S>>| Arc::new(handler.with_error(error.clone()));
+    let depends_on = known.map(|known| known.depends_on.clone()).unwrap_or_default();
+    let with_error = |handler: &Arc<Handler<S>>| {
+        Arc::new(handler.with_error(Some(error.clone()), handler.depends_on.clone()))
+    };
     let handler = if failed { stays.map(with_error) } else { stays.cloned() };
-    let (content, links) = (candidate.content, candidate.links);
-    let state = FileState { content, settled: false, digest: None, handler, error: Some(error), links };
-    Examined { state, failed }
+    let state = FileState {
+        resource: candidate.resource,
+        content: candidate.content,
+        settled: false,
+        digest: None,
+        handler,
+        error: Some(error),
+        links: candidate.links,
+        depends_on,
+    };
+    Examined::Known(state, failed)
 }
 
-fn load<L: Loader>(
-    loader: &L,
-    candidate: Candidate,
-    settled: bool,
-    before: Digest,
-    last_good: Option<&Arc<Handler<L::Suite>>>,
-) -> Examined<L::Suite> {
-    let result = loader.load(&candidate.path);
-    // The loader read the file on its own. If it changed since we did, which bytes the suite is made of is
-    // unknown, and the next look at the file loads it again.
-    let unchanged = fs::read(&candidate.path).is_ok_and(|bytes| digest(&bytes) == before);
-    let (handler, error) = match result {
-        Ok(suite) => {
-            let handler = candidate.resource.map(|resource| {
-                Arc::new(Handler {
-                    resource,
-                    path: candidate.path,
-                    suite: Arc::new(suite),
-                    version: last_good.map_or(1, |old| old.version + 1),
-                    loaded_at: SystemTime::now(),
-                    digest: before,
-                    error: None,
-                })
-            });
-            (handler, None)
+impl<S: Send + Sync + 'static> Load<S> {
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.candidate.path
+    }
+
+    /// Loads the file. Takes as long as its code does.
+    pub(super) fn run<L: Loader<Suite = S>>(self, loader: &L) -> FileState<S> {
+        let Self { candidate, settled, digest: before, last_good } = self;
+        let Loaded { suite, depends_on } = loader.load(&candidate.path);
+        // The loader read the file on its own. If it changed since we did, which bytes the suite is made of is
+        // unknown, and the next look at the file loads it again.
+        let unchanged = fs::read(&candidate.path).is_ok_and(|bytes| digest(&bytes) == before);
+        let (handler, error) = match suite {
+            Ok(suite) => {
+                let handler = candidate.resource.clone().map(|resource| {
+                    Arc::new(Handler {
+                        resource,
+                        path: candidate.path,
+                        suite: Arc::new(suite),
+                        version: last_good.as_ref().map_or(1, |old| old.version + 1),
+                        loaded_at: SystemTime::now(),
+                        digest: before,
+                        error: None,
+                        depends_on: depends_on.clone(),
+                        usage: last_good.as_ref().map_or_else(Usage::default, |old| old.usage.next()),
+                    })
+                });
+                (handler, None)
+            }
+            Err(error) => {
+                let with_error =
+                    |old: Arc<Handler<S>>| Arc::new(old.with_error(Some(error.clone()), depends_on.clone()));
+                (last_good.map(with_error), Some(error))
+            }
+        };
+        FileState {
+            resource: candidate.resource,
+            content: candidate.content,
+            settled: settled && unchanged,
+            digest: unchanged.then_some(before),
+            handler,
+            error,
+            links: candidate.links,
+            depends_on,
         }
-        Err(error) => (last_good.map(|old| Arc::new(old.with_error(error.clone()))), Some(error)),
-    };
-    let failed = error.is_some();
-    let state = FileState {
-        content: candidate.content,
-        settled: settled && unchanged,
-        digest: unchanged.then_some(before),
-        handler,
-        error,
-        links: candidate.links,
-    };
-    Examined { state, failed }
+    }
 }
 
 /// Whether a change from now on is bound to give the file another stamp.
@@ -263,18 +311,30 @@ mod tests {
         HandlerTree::open(&place.config).unwrap().candidate(&place.path("a_wsh.py")).unwrap()
     }
 
-    fn suite(examined: &Examined<String>) -> &str {
-        &examined.state.handler.as_ref().unwrap().suite
+    fn loaded<L: Loader<Suite = String>>(
+        loader: &L,
+        candidate: Candidate,
+        known: Option<&FileState<String>>,
+    ) -> FileState<String> {
+        match examine(candidate, known, false) {
+            Examined::Load(load) => load.run(loader),
+            Examined::Known(state, _) => state,
+            Examined::Gone => panic!("it is gone"),
+        }
+    }
+
+    fn suite(state: &FileState<String>) -> &str {
+        &state.handler.as_ref().unwrap().suite
     }
 
     #[test]
     fn a_stamp_says_nothing_about_a_file_that_was_just_written() {
         let place = Place::with(&[("a_wsh.py", "a1")]);
         let loader = StubLoader::default();
-        let first = examine(&loader, candidate(&place), None).unwrap();
-        let same_tick = Candidate { content: first.state.content.clone(), ..candidate(&place) };
+        let first = loaded(&loader, candidate(&place), None);
+        let same_tick = Candidate { content: first.content.clone(), ..candidate(&place) };
         place.write("a_wsh.py", "a2");
-        let second = examine(&loader, same_tick, Some(&first.state)).unwrap();
+        let second = loaded(&loader, same_tick, Some(&first));
         assert_eq!(suite(&second), "a2");
     }
 
@@ -283,24 +343,29 @@ mod tests {
 
     impl Loader for Elsewhere {
         type Suite = String;
+        type Renewal = ();
 
-        fn load(&self, path: &Path) -> Result<String, LoadError> {
+        fn load(&self, path: &Path) -> Loaded<String> {
             let before = fs::read_to_string(path).unwrap();
             fs::write(path, "passing").unwrap();
             let suite = fs::read_to_string(path).unwrap();
             fs::write(path, before + "!").unwrap();
-            Ok(suite)
+            Loaded { suite: Ok(suite), depends_on: Vec::new() }
         }
+
+        fn renew(&self, _: &[PathBuf]) {}
+
+        fn forget(&self, _: &Path) {}
     }
 
     #[test]
     fn what_changed_under_the_loader_is_loaded_again() {
         let place = Place::with(&[("a_wsh.py", "a")]);
-        let first = examine(&Elsewhere, candidate(&place), None).unwrap();
+        let first = loaded(&Elsewhere, candidate(&place), None);
         assert_eq!(suite(&first), "passing");
         // Back to the bytes that were there when the load began.
         place.write("a_wsh.py", "a");
-        let second = examine(&StubLoader::default(), candidate(&place), Some(&first.state)).unwrap();
+        let second = loaded(&StubLoader::default(), candidate(&place), Some(&first));
         assert_eq!(suite(&second), "a");
     }
 

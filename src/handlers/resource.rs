@@ -135,19 +135,24 @@ impl HandlerTree {
     ///
     /// pywebsocket: links to files count, links to directories are not followed.
     pub(super) fn scan(&self) -> (Vec<Candidate>, Vec<(PathBuf, String)>) {
+        self.scan_below(&self.scan)
+    }
+
+    /// As [`Self::scan`], below one directory only.
+    pub(super) fn scan_below(&self, directory: &Path) -> (Vec<Candidate>, Vec<(PathBuf, String)>) {
         let files_first = |a: &DirEntry, b: &DirEntry| {
             (a.file_type().is_dir(), a.file_name()).cmp(&(b.file_type().is_dir(), b.file_name()))
         };
         let mut candidates = Vec::new();
         let mut unreadable = Vec::new();
-        for entry in WalkDir::new(&self.scan).follow_links(false).sort_by(files_first) {
+        for entry in WalkDir::new(directory).follow_links(false).sort_by(files_first) {
             match entry {
                 Ok(entry) if is_handler_name(entry.file_name()) => {
                     candidates.extend(self.candidate(entry.path()));
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    let path = error.path().unwrap_or(&self.scan).to_owned();
+                    let path = error.path().unwrap_or(directory).to_owned();
                     let source = io::Error::from(error);
                     // What went away while we looked is no trouble.
                     if source.kind() != io::ErrorKind::NotFound {
@@ -257,6 +262,11 @@ pub(super) fn link_chain(path: &Path) -> Vec<PathBuf> {
         }
     }
     chain
+}
+
+/// `path` with its directory in canonical form, as the file watcher reports it.
+pub(super) fn canonical_place(path: &Path) -> Option<PathBuf> {
+    Some(canonical_as_far_as_it_exists(path.parent()?)?.join(path.file_name()?))
 }
 
 /// `directory` with what is there of it in canonical form.

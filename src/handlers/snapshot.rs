@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::map_file::MapProblem;
+use super::status::Broken;
+use super::usage::Usage;
 use super::{FragmentError, LoadError, resource};
 
 /// SHA-256 of a file's bytes.
@@ -31,11 +33,15 @@ pub struct Handler<S> {
     pub digest: Digest,
     /// Why the file as it is now could not be loaded; the suite is that of an earlier version then.
     pub error: Option<LoadError>,
+    /// The helper modules that the file imports, directly or through others: their files, sorted.
+    pub depends_on: Vec<PathBuf>,
+    /// The connections that run this version, and earlier ones.
+    pub usage: Usage,
 }
 
 impl<S> Handler<S> {
-    /// The same suite, which stays in use although the file as it is now could not be loaded.
-    pub(super) fn with_error(&self, error: LoadError) -> Self {
+    /// The same suite, which stays in use while `error` says why the file as it is now could not be loaded.
+    pub(super) fn with_error(&self, error: Option<LoadError>, depends_on: Vec<PathBuf>) -> Self {
         Self {
             resource: self.resource.clone(),
             path: self.path.clone(),
@@ -43,7 +49,9 @@ impl<S> Handler<S> {
             version: self.version,
             loaded_at: self.loaded_at,
             digest: self.digest,
-            error: Some(error),
+            error,
+            depends_on,
+            usage: self.usage.clone(),
         }
     }
 }
@@ -53,13 +61,20 @@ impl<S> Handler<S> {
 pub struct Snapshot<S> {
     pub(super) generation: u64,
     pub(super) handlers: BTreeMap<String, Arc<Handler<S>>>,
+    pub(super) broken: Vec<Broken>,
     pub(super) warnings: Vec<String>,
     pub(super) map_problems: Vec<MapProblem>,
 }
 
 impl<S> Snapshot<S> {
     pub(crate) fn empty() -> Self {
-        Self { generation: 0, handlers: BTreeMap::new(), warnings: Vec::new(), map_problems: Vec::new() }
+        Self {
+            generation: 0,
+            handlers: BTreeMap::new(),
+            broken: Vec::new(),
+            warnings: Vec::new(),
+            map_problems: Vec::new(),
+        }
     }
 
     /// How many snapshots the registry published up to this one; from 1.
@@ -90,6 +105,7 @@ impl<S> Snapshot<S> {
         insert_alias(&mut handlers, alias, existing).then(|| Self {
             generation: self.generation + 1,
             handlers,
+            broken: self.broken.clone(),
             warnings: self.warnings.clone(),
             map_problems: self.map_problems.clone(),
         })

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::registry::{Registry, Snapshot};
-use super::{LoadError, Loader};
+use super::{LoadError, Loaded, Loader};
 use crate::config::HandlersConfig;
 
 /// No test waits longer for something that should happen.
@@ -86,8 +86,9 @@ impl StubLoader {
 
 impl Loader for StubLoader {
     type Suite = String;
+    type Renewal = ();
 
-    fn load(&self, path: &Path) -> Result<String, LoadError> {
+    fn load(&self, path: &Path) -> Loaded<String> {
         if self.shared.running.fetch_add(1, Ordering::SeqCst) > 0 {
             self.shared.overlaps.fetch_add(1, Ordering::SeqCst);
         }
@@ -95,11 +96,17 @@ impl Loader for StubLoader {
         self.pass_gate(path);
         let text = fs::read_to_string(path).unwrap_or_else(|error| format!("FAIL {error}"));
         self.shared.running.fetch_sub(1, Ordering::SeqCst);
-        if text.starts_with("FAIL") {
-            return Err(LoadError { message: text, traceback: Some("Traceback: line 1\n".to_owned()) });
-        }
-        Ok(text)
+        let suite = if text.starts_with("FAIL") {
+            Err(LoadError { message: text, traceback: Some("Traceback: line 1\n".to_owned()) })
+        } else {
+            Ok(text)
+        };
+        Loaded { suite, depends_on: Vec::new() }
     }
+
+    fn renew(&self, _: &[PathBuf]) {}
+
+    fn forget(&self, _: &Path) {}
 }
 
 /// A directory `handlers` in a directory of the test's own.
@@ -128,6 +135,7 @@ impl Place {
             encoding: None,
             reload: true,
             reload_delay: Duration::from_millis(5),
+            reload_poll: None,
         };
         let place = Self { _outer: outer, root, loader: StubLoader::default(), config };
         for (name, text) in files {

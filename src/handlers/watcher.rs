@@ -7,8 +7,9 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::mem;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -56,32 +57,37 @@ impl Drop for Watcher {
 /// What the thread is told.
 enum Message {
     Event(notify::Result<Event>),
+    /// A load is done that took long.
+    Loaded,
     Stop,
 }
 
-/// Starts to watch the files of `registry` and loads what is saved from now on, and what was since they
-/// were read. An error: the system does not let us watch.
+/// Keeps the files of `registry` up to date from now on, and loads what was saved since they were read. Where
+/// the system gives no events, or not enough of them, it looks at the files from time to time, and says so. An
+/// error: no thread could be had.
 pub fn watch<L: Loader>(registry: Arc<Registry<L>>, config: &HandlersConfig) -> Result<Watcher, StartError> {
     let scan = registry.scan_dir().to_owned();
-    let fail = |reason: String| StartError::Watch { path: registry.scan_dir().to_owned(), reason };
     let (messages, received) = mpsc::channel();
-    let events = messages.clone();
-    let notifier = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if !event.as_ref().is_ok_and(is_noise) {
-            // An error means that the thread is about to end.
-            let _ = events.send(Message::Event(event));
-        }
-    })
-    .map_err(|error| fail(reason(&error)))?;
-    let mut watches = Watches { notifier, scan, scan_is_watched: true, beside: BTreeSet::new() };
-    watches.watch_tree(registry.scan_dir()).map_err(|error| fail(reason(&error)))?;
+    let late = messages.clone();
+    registry.on_late(Some(Box::new(move || {
+        // An error means that the thread is about to end.
+        let _ = late.send(Message::Loaded);
+    })));
+    let watches = match config.reload_poll {
+        Some(_) => None,
+        None => Watches::open(&scan, messages.clone()),
+    };
     let (alive, done) = mpsc::channel();
     let reloader = Reloader {
         inputs: Inputs::default(),
         registry: Arc::clone(&registry),
         watches,
+        scan,
         delay: config.reload_delay,
+        poll: config.reload_poll.unwrap_or(FALLBACK_POLL),
         new_directories: BTreeSet::new(),
+        dirty: BTreeSet::new(),
+        everything: true,
     };
     let thread = thread::Builder::new()
         .name("wsh-reload".to_owned())
@@ -90,8 +96,47 @@ pub fn watch<L: Loader>(registry: Arc<Registry<L>>, config: &HandlersConfig) -> 
             let _alive: Sender<Infallible> = alive;
             reloader.run(&received);
         })
-        .map_err(|error| fail(error.to_string()))?;
+        .map_err(|error| StartError::Watch {
+            path: registry.scan_dir().to_owned(),
+            reason: error.to_string(),
+        })?;
     Ok(Watcher { messages, done, thread: Some(thread) })
+}
+
+/// How often files are looked at where there are no events.
+const FALLBACK_POLL: Duration = Duration::from_secs(1);
+
+/// Looking at the files takes at most this share of the time: 1 in 20.
+const POLL_SHARE: u32 = 20;
+
+/// Says once that files are looked at from time to time, and why.
+fn report_polling(reason: &str, poll: Duration) {
+    tracing::warn!(
+        target: "wshost.reload",
+        "Handler files are looked at every {} s instead of watched: {reason}",
+        poll.as_secs_f64()
+    );
+}
+
+/// What the file system of `path` is, if its files change without events: on another machine, or outside of
+/// this one.
+fn silent_file_system(path: &Path) -> Option<&'static str> {
+    const SILENT: [(libc::c_long, &str); 7] = [
+        (0x6969, "NFS"),
+        (0x517b, "SMB"),
+        (0xff53_4d42, "CIFS"),
+        (0xfe53_4d42, "SMB"),
+        (0x0102_1997, "9P"),
+        (0x6573_5546, "FUSE"),
+        (0x786f_4256, "a VirtualBox shared folder"),
+    ];
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: `path` ends with NUL, and all zeros is a valid `statfs` for the call to write to.
+    let kind = unsafe {
+        let mut status: libc::statfs = mem::zeroed();
+        (libc::statfs(path.as_ptr(), &raw mut status) == 0).then_some(status.f_type)?
+    };
+    SILENT.iter().find(|(magic, _)| *magic == kind as libc::c_long).map(|(_, name)| *name)
 }
 
 /// Whether an event says nothing about the contents of a file. The end of writing does: what was written
@@ -127,6 +172,35 @@ struct Watches {
 }
 
 impl Watches {
+    /// Watches nothing yet. `None`, and a warning: the files have to be looked at from time to time.
+    fn open(scan: &Path, messages: Sender<Message>) -> Option<Self> {
+        if let Some(kind) = silent_file_system(scan) {
+            let reason = format!("{} is on {kind}, which does not tell of all changes", scan.display());
+            report_polling(&reason, FALLBACK_POLL);
+            return None;
+        }
+        let on_event = move |event: notify::Result<Event>| {
+            if !event.as_ref().is_ok_and(is_noise) {
+                // An error means that the thread is about to end.
+                let _ = messages.send(Message::Event(event));
+            }
+        };
+        // The scan does not follow links to directories either.
+        let config = notify::Config::default().with_follow_symlinks(false);
+        match RecommendedWatcher::new(on_event, config) {
+            Ok(notifier) => Some(Self {
+                notifier,
+                scan: scan.to_owned(),
+                scan_is_watched: false,
+                beside: BTreeSet::new(),
+            }),
+            Err(error) => {
+                report_polling(&reason(&error), FALLBACK_POLL);
+                None
+            }
+        }
+    }
+
     /// Watches `directory` and everything below it. When this returns, whatever happens there makes an event.
     fn watch_tree(&mut self, directory: &Path) -> notify::Result<()> {
         match self.notifier.watch(directory, RecursiveMode::Recursive) {
@@ -160,9 +234,9 @@ impl Watches {
         Ok(())
     }
 
-    /// Watches the directories beside the tree that `inputs` lie in, and no others. Whether there is a new one,
-    /// so that changes may have been missed there.
-    fn follow(&mut self, inputs: &Inputs) -> bool {
+    /// Watches the directories beside the tree that `inputs` lie in, and no others. Gives the new ones: changes may
+    /// have been missed there.
+    fn follow(&mut self, inputs: &Inputs) -> notify::Result<Vec<PathBuf>> {
         let outside = inputs.outside.iter().map(PathBuf::as_path).chain([self.scan.as_path()]);
         let wanted: BTreeSet<PathBuf> = outside
             .filter_map(|path| path.ancestors().skip(1).find(|directory| directory.is_dir()))
@@ -174,7 +248,7 @@ impl Watches {
             let _ = self.notifier.unwatch(directory);
         }
         let mut watched = BTreeSet::new();
-        let mut is_new = false;
+        let mut new = Vec::new();
         for directory in wanted {
             if self.beside.contains(&directory) {
                 watched.insert(directory);
@@ -182,15 +256,16 @@ impl Watches {
             }
             match self.notifier.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    watched.insert(directory);
-                    is_new = true;
+                    watched.insert(directory.clone());
+                    new.push(directory);
                 }
                 Err(error) if is_gone(&error) || Some(directory.as_path()) == self.scan.parent() => {}
+                Err(error) if is_limit(&error) => return Err(error),
                 Err(error) => report_unwatched(&directory, &error),
             }
         }
         self.beside = watched;
-        is_new
+        Ok(new)
     }
 }
 
@@ -203,11 +278,12 @@ fn report_unwatched(directory: &Path, error: &notify::Error) {
     );
 }
 
-/// Reports that `directory` could not be watched, unless it is gone.
-fn report(directory: &Path, result: notify::Result<()>) {
-    match result {
-        Err(error) if !is_gone(&error) => report_unwatched(directory, &error),
-        _ => {}
+/// Whether the system has no room for more watches.
+fn is_limit(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => true,
+        ErrorKind::Io(error) => matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EMFILE)),
+        _ => false,
     }
 }
 
@@ -223,26 +299,49 @@ fn is_gone(error: &notify::Error) -> bool {
 /// What runs on the thread.
 struct Reloader<L: Loader> {
     registry: Arc<Registry<L>>,
-    watches: Watches,
+    /// `None`: the files are looked at from time to time instead.
+    watches: Option<Watches>,
+    /// The canonical scan directory.
+    scan: PathBuf,
     delay: Duration,
+    /// How often the files are looked at, if they are.
+    poll: Duration,
     /// What the registry was made of at the last look.
     inputs: Inputs,
     /// Directories that appeared since then.
     new_directories: BTreeSet<PathBuf>,
+    /// What changed since then.
+    dirty: BTreeSet<PathBuf>,
+    /// Whether anything may have changed since then.
+    everything: bool,
 }
 
 impl<L: Loader> Reloader<L> {
     fn run(mut self, messages: &Receiver<Message>) {
         // What changed between the first load and the first watch made no event.
-        self.reload();
-        while let Ok(Message::Event(event)) = messages.recv() {
-            if self.notice(event) {
-                if !self.settle(messages) {
-                    return;
+        let mut took = self.reload();
+        loop {
+            let message = if self.watches.is_some() {
+                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                messages.recv_timeout(self.poll.max(took * POLL_SHARE))
+            };
+            match message {
+                Ok(Message::Event(event)) => {
+                    if !self.notice(event) {
+                        continue;
+                    }
+                    if !self.settle(messages) {
+                        break;
+                    }
                 }
-                self.reload();
+                Ok(Message::Loaded) => {}
+                Err(RecvTimeoutError::Timeout) => self.everything = true,
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
+            took = self.reload();
         }
+        self.registry.on_late(None);
     }
 
     /// Waits until nothing has happened for a while. `false`: the thread is to end.
@@ -261,26 +360,62 @@ impl<L: Loader> Reloader<L> {
                         last = Instant::now();
                     }
                 }
+                Ok(Message::Loaded) => {}
                 Err(RecvTimeoutError::Timeout) => return true,
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
     }
 
-    fn reload(&mut self) {
+    /// Brings the registry up to date. Gives how long that took.
+    fn reload(&mut self) -> Duration {
+        let started = Instant::now();
         loop {
             // Watch first, read then: the other way round, what is saved in between would be missed.
-            let scan = self.watches.scan.clone();
-            report(&scan, self.watches.follow_scan());
-            for directory in mem::take(&mut self.new_directories) {
-                report(&directory, self.watches.watch_tree(&directory));
+            if let Err(error) = self.watch_new() {
+                self.give_up_watching(&error);
             }
-            self.registry.refresh().log(&self.registry.snapshot());
+            let dirty = mem::take(&mut self.dirty);
+            let report = if mem::take(&mut self.everything) {
+                self.registry.refresh()
+            } else {
+                self.registry.refresh_at(&dirty)
+            };
+            report.log(&self.registry.snapshot());
             self.inputs = self.registry.inputs();
-            if !self.watches.follow(&self.inputs) {
-                return;
+            let Some(watches) = &mut self.watches else { break };
+            match watches.follow(&self.inputs) {
+                Ok(new) if new.is_empty() => break,
+                Ok(new) => self.dirty.extend(new),
+                Err(error) => self.give_up_watching(&error),
             }
         }
+        started.elapsed()
+    }
+
+    fn watch_new(&mut self) -> notify::Result<()> {
+        let new_directories = mem::take(&mut self.new_directories);
+        let Some(watches) = &mut self.watches else { return Ok(()) };
+        let all =
+            if watches.scan_is_watched { None } else { Some((self.scan.clone(), watches.follow_scan())) };
+        let each = new_directories.into_iter().map(|directory| {
+            let result = watches.watch_tree(&directory);
+            (directory, result)
+        });
+        for (directory, result) in all.into_iter().chain(each) {
+            match result {
+                Err(error) if is_limit(&error) => return Err(error),
+                Err(error) if !is_gone(&error) => report_unwatched(&directory, &error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up_watching(&mut self, error: &notify::Error) {
+        report_polling(&reason(error), self.poll);
+        self.watches = None;
+        self.everything = true;
     }
 
     /// Takes note of an event. Whether it may have changed what is served.
@@ -288,7 +423,7 @@ impl<L: Loader> Reloader<L> {
         match event {
             Ok(event) if event.need_rescan() => {
                 // Events were lost, those of new directories perhaps among them.
-                self.watches.scan_is_watched = false;
+                self.look_at_everything();
                 true
             }
             Ok(event) => {
@@ -299,20 +434,39 @@ impl<L: Loader> Reloader<L> {
                 matters
             }
             Err(error) => {
-                let directory = error.paths.first().unwrap_or(&self.watches.scan).clone();
-                report_unwatched(&directory, &error);
+                if is_limit(&error) {
+                    self.give_up_watching(&error);
+                } else {
+                    report_unwatched(error.paths.first().unwrap_or(&self.scan), &error);
+                    self.look_at_everything();
+                }
                 true
             }
         }
     }
 
+    fn look_at_everything(&mut self) {
+        self.everything = true;
+        if let Some(watches) = &mut self.watches {
+            watches.scan_is_watched = false;
+        }
+    }
+
     fn notice_path(&mut self, kind: EventKind, path: &Path) -> bool {
         let went = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-        if (went || matches!(kind, EventKind::Create(_))) && self.watches.scan.starts_with(path) {
-            self.watches.scan_is_watched = false;
+        if (went || matches!(kind, EventKind::Create(_))) && self.scan.starts_with(path) {
+            self.look_at_everything();
             return true;
         }
-        if went && self.watches.beside.remove(path) {
+        let matters = self.concerns_a_file(kind, path, went);
+        if matters {
+            self.dirty.insert(path.to_owned());
+        }
+        matters
+    }
+
+    fn concerns_a_file(&mut self, kind: EventKind, path: &Path, went: bool) -> bool {
+        if went && self.watches.as_mut().is_some_and(|watches| watches.beside.remove(path)) {
             // Its watch went with it; the next reload watches what is there under this name then.
             return true;
         }
@@ -320,7 +474,7 @@ impl<L: Loader> Reloader<L> {
         if first_below(&self.inputs.outside, path).is_some() {
             return true;
         }
-        let Ok(relative) = path.strip_prefix(&self.watches.scan) else { return false };
+        let Ok(relative) = path.strip_prefix(&self.scan) else { return false };
         if relative.iter().any(|name| name == OsStr::new("__pycache__")) {
             return false;
         }

@@ -32,6 +32,7 @@ pub fn config(document_root: &Path) -> Config {
             encoding: None,
             reload: false,
             reload_delay: Duration::from_millis(5),
+            reload_poll: None,
         },
         log: LogConfig { level: LogLevel::Warning, ..LogConfig::default() },
         ready: ReadyConfig::default(),

@@ -220,16 +220,29 @@ fn the_thread_ends_with_the_watcher() {
 
 #[test]
 fn says_why_it_cannot_watch() {
-    let place = Place::with(&[]);
-    let registry = place.open();
-    fs::remove_dir(&place.root).unwrap();
-    let error = watch(registry, &place.config).err().expect("it watches nothing");
-    let text = error.to_string();
-    assert!(text.starts_with(&format!("cannot watch {} for changes: ", place.root.display())), "{text}");
     let limit = reason(&notify::Error::new(ErrorKind::MaxFilesWatch));
     assert!(limit.contains("fs.inotify.max_user_watches"), "{limit}");
     let instances = reason(&notify::Error::io(std::io::Error::from_raw_os_error(libc::EMFILE)));
     assert!(instances.contains("fs.inotify.max_user_instances"), "{instances}");
+}
+
+#[test]
+fn polls_when_told_to() {
+    let mut place = Place::with(&[("a_wsh.py", "a1")]);
+    place.config.reload_poll = Some(Duration::from_millis(10));
+    let watched = Watched::new(place);
+    watched.replace("a_wsh.py", "a2");
+    watched.wait_served(&[("/a", "a2")]);
+    watched.place.write("d/b_wsh.py", "b1");
+    watched.wait_served(&[("/a", "a2"), ("/d/b", "b1")]);
+    watched.remove("a_wsh.py");
+    watched.wait_served(&[("/d/b", "b1")]);
+}
+
+#[test]
+fn knows_the_file_systems_without_events() {
+    assert_eq!(silent_file_system(Path::new("/proc")), None);
+    assert_eq!(silent_file_system(Path::new("/nothing/here")), None);
 }
 
 /// What would run on the thread, without the thread. Nothing is watched yet.
@@ -238,15 +251,19 @@ fn reloader(place: &Place, map: Option<&Path>, events: impl notify::EventHandler
     let registry = Arc::new(Registry::open(&config, place.loader.clone()).unwrap_or_else(|e| panic!("{e}")));
     Reloader {
         inputs: registry.inputs(),
-        watches: Watches {
+        watches: Some(Watches {
             notifier: notify::recommended_watcher(events).unwrap(),
             scan: place.root.clone(),
             scan_is_watched: true,
             beside: BTreeSet::new(),
-        },
+        }),
+        scan: place.root.clone(),
         registry,
         delay: Duration::from_millis(1),
+        poll: FALLBACK_POLL,
         new_directories: BTreeSet::new(),
+        dirty: BTreeSet::new(),
+        everything: false,
     }
 }
 
@@ -297,20 +314,20 @@ fn looks_only_at_events_that_can_matter() {
     assert!(reloader.notice(Ok(Event::new(from).add_path(place.path("d")))));
     // Another directory in the place of the tree, or of what it lies in.
     for name in ["", "../"] {
-        reloader.watches.scan_is_watched = true;
+        reloader.watches.as_mut().unwrap().scan_is_watched = true;
         assert!(reloader.notice(Ok(Event::new(to).add_path(place.path(name).components().collect()))));
-        assert!(!reloader.watches.scan_is_watched, "{name}");
+        assert!(!reloader.watches.as_mut().unwrap().scan_is_watched, "{name}");
     }
     // The same with a directory beside it: the watch is on what was moved away.
     let beside = place.path("../conf");
-    reloader.watches.beside.insert(beside.clone());
+    reloader.watches.as_mut().unwrap().beside.insert(beside.clone());
     assert!(reloader.notice(Ok(Event::new(from).add_path(beside))));
-    assert!(reloader.watches.beside.is_empty());
+    assert!(reloader.watches.as_mut().unwrap().beside.is_empty());
     // Lost events: look at everything.
-    reloader.watches.scan_is_watched = true;
+    reloader.watches.as_mut().unwrap().scan_is_watched = true;
     let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
     assert!(reloader.notice(Ok(lost)));
-    assert!(!reloader.watches.scan_is_watched);
+    assert!(!reloader.watches.as_mut().unwrap().scan_is_watched);
     for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
         assert!(is_noise(&Event::new(EventKind::Access(kind)).add_path(place.path("a_wsh.py"))));
     }

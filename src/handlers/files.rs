@@ -1,0 +1,205 @@
+//! What is known about the handler files, and how a look at them brings it up to date.
+//!
+//! [`registry`](super::registry) loads and publishes. Must not import pyo3 or tokio.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use super::Loader;
+use super::helpers::Helpers;
+use super::map_file::MapFile;
+use super::reload::{self, Examined, FileState, Load, ReloadReport};
+use super::resource::{self, Candidate, HandlerTree};
+
+/// What is known about the files.
+pub(super) struct Files<L: Loader> {
+    pub(super) handlers: BTreeMap<PathBuf, FileState<L::Suite>>,
+    /// The directories that could not be read, with the reason.
+    pub(super) unreadable: Vec<(PathBuf, String)>,
+    pub(super) map: MapState,
+    pub(super) helpers: Helpers,
+    /// The files whose code runs at this moment, without anybody waiting for it.
+    pub(super) loading: BTreeSet<PathBuf>,
+    /// The files that need a helper module which has changed since they were loaded.
+    pub(super) stale: BTreeSet<PathBuf>,
+    /// The files to look at in the next refresh, whatever that is about.
+    pub(super) again: BTreeSet<PathBuf>,
+    /// The files that went away in this refresh.
+    pub(super) gone: BTreeSet<PathBuf>,
+    /// The helper modules that are being imported anew without anybody waiting.
+    pub(super) renewals: Vec<Arc<OnceLock<L::Renewal>>>,
+}
+
+impl<L: Loader> Files<L> {
+    pub(super) fn new() -> Self {
+        Self {
+            handlers: BTreeMap::new(),
+            unreadable: Vec::new(),
+            map: MapState::default(),
+            helpers: Helpers::default(),
+            loading: BTreeSet::new(),
+            stale: BTreeSet::new(),
+            again: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            renewals: Vec::new(),
+        }
+    }
+
+    /// Takes in what came of a task that was called `path`.
+    pub(super) fn take_in(&mut self, path: PathBuf, finished: Finished<L::Suite>, report: &mut ReloadReport) {
+        match finished {
+            Finished::File { state, since } => {
+                self.helpers.learn(&state.depends_on, since);
+                self.stale.remove(&path);
+                if let Some(error) = &state.error {
+                    report.failed.push((path.clone(), error.clone()));
+                }
+                self.handlers.insert(path, *state);
+            }
+            // The files that need it are still stale.
+            Finished::Helpers | Finished::TooEarly => {}
+        }
+    }
+
+    /// Brings what is known about the files up to date as far as that needs no code of theirs; gives the
+    /// loads that are left, and the paths for [`Self::look_again`].
+    pub(super) fn look(
+        &mut self,
+        tree: &HandlerTree,
+        scope: &Scope<'_>,
+        report: &mut ReloadReport,
+    ) -> (Vec<Load<L::Suite>>, BTreeSet<PathBuf>) {
+        let mut candidates = Vec::new();
+        let mut missing = BTreeSet::new();
+        match scope {
+            Scope::Everything => {
+                (candidates, self.unreadable) = tree.scan();
+                missing.extend(self.handlers.keys().cloned());
+            }
+            Scope::At(changed) => {
+                for path in *changed {
+                    if !path.starts_with(tree.scan_dir()) {
+                        continue;
+                    }
+                    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+                        let (found, unreadable) = tree.scan_below(path);
+                        candidates.extend(found);
+                        self.unreadable.retain(|(directory, _)| !directory.starts_with(path));
+                        self.unreadable.extend(unreadable);
+                    } else if path.file_name().is_some_and(resource::is_handler_name) {
+                        missing.insert(path.clone());
+                    }
+                }
+                let concerns = |place: &Path| place.ancestors().any(|above| changed.contains(above));
+                let concerned = self
+                    .handlers
+                    .iter()
+                    .filter(|(path, state)| concerns(path) || state.links.iter().any(|link| concerns(link)));
+                missing.extend(concerned.map(|(path, _)| path.clone()));
+            }
+        }
+        missing.extend(mem::take(&mut self.again));
+        missing.extend(self.stale.iter().cloned());
+        let found: BTreeSet<&Path> = candidates.iter().map(|candidate| candidate.path.as_path()).collect();
+        let known: Vec<PathBuf> =
+            missing.iter().filter(|path| !found.contains(path.as_path())).cloned().collect();
+        let mut loads = Vec::new();
+        for path in &known {
+            candidates.extend(tree.candidate(path));
+        }
+        for candidate in candidates {
+            let path = candidate.path.clone();
+            if self.examine(candidate, &mut loads, report) {
+                missing.remove(&path);
+            } else {
+                missing.insert(path);
+            }
+        }
+        (loads, missing)
+    }
+
+    /// Looks for files that were not found, and takes those for gone that are not there.
+    pub(super) fn look_again(
+        &mut self,
+        tree: &HandlerTree,
+        missing: BTreeSet<PathBuf>,
+        report: &mut ReloadReport,
+    ) -> Vec<Load<L::Suite>> {
+        let mut loads = Vec::new();
+        for path in missing {
+            let candidate = tree.candidate(&path);
+            if !candidate.is_some_and(|candidate| self.examine(candidate, &mut loads, report)) {
+                self.remove(&path);
+            }
+        }
+        loads
+    }
+
+    /// Whether the file is there.
+    fn examine(
+        &mut self,
+        candidate: Candidate,
+        loads: &mut Vec<Load<L::Suite>>,
+        report: &mut ReloadReport,
+    ) -> bool {
+        let path = candidate.path.clone();
+        if self.loading.contains(&path) {
+            return true;
+        }
+        let stale = self.stale.contains(&path);
+        match reload::examine(candidate, self.handlers.get(&path), stale) {
+            Examined::Gone => return false,
+            Examined::Load(load) => loads.push(load),
+            Examined::Known(known, failed) => {
+                if let (true, Some(error)) = (failed, &known.error) {
+                    report.failed.push((path.clone(), error.clone()));
+                }
+                self.handlers.insert(path, known);
+            }
+        }
+        true
+    }
+
+    fn remove(&mut self, path: &Path) {
+        self.stale.remove(path);
+        if self.handlers.remove(path).is_some() {
+            self.gone.insert(path.to_owned());
+        }
+    }
+}
+
+/// Which files a refresh looks at.
+pub(super) enum Scope<'a> {
+    Everything,
+    At(&'a BTreeSet<PathBuf>),
+}
+
+/// What a task gives.
+pub(super) enum Finished<S> {
+    /// A handler file was loaded by a load that began at `since`.
+    File { state: Box<FileState<S>>, since: SystemTime },
+    /// Helper modules were imported anew.
+    Helpers,
+    /// A handler file waits for its helper modules.
+    TooEarly,
+}
+
+impl<S: Send + Sync + 'static> Finished<S> {
+    pub(super) fn run<L: Loader<Suite = S>>(load: Load<S>, loader: &L) -> Self {
+        let since = SystemTime::now();
+        Self::File { state: Box::new(load.run(loader)), since }
+    }
+}
+
+/// What is known about the alias file.
+#[derive(Default)]
+pub(super) struct MapState {
+    /// What it said when it could last be read.
+    pub(super) file: MapFile,
+    /// Why it cannot be read now.
+    pub(super) error: Option<String>,
+}
