@@ -236,6 +236,16 @@ pub struct PerMessageDeflateExtensionProcessor;
 
 #[pymethods]
 impl PerMessageDeflateExtensionProcessor {
+    // pywebsocket's own client reads the parameters' names (RFC 7692 section 7.1) off the class.
+    #[classattr]
+    const _SERVER_MAX_WINDOW_BITS_PARAM: &'static str = SERVER_MAX_WINDOW_BITS;
+    #[classattr]
+    const _SERVER_NO_CONTEXT_TAKEOVER_PARAM: &'static str = SERVER_NO_CONTEXT_TAKEOVER;
+    #[classattr]
+    const _CLIENT_MAX_WINDOW_BITS_PARAM: &'static str = CLIENT_MAX_WINDOW_BITS;
+    #[classattr]
+    const _CLIENT_NO_CONTEXT_TAKEOVER_PARAM: &'static str = CLIENT_NO_CONTEXT_TAKEOVER;
+
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(request)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
