@@ -1,16 +1,19 @@
 """The ways in which harnesses start a server (docs/migrating.md), each in a process of its own."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from ssl import SSLContext
 from typing import IO
 
 import pytest
 from serving import ECHO, environment, program, wait_until
+from test_tls import self_signed, trusting
 from websockets.sync.client import connect
 
 PREAMBLE = """
@@ -91,8 +94,9 @@ def scripts() -> Iterator[list[Script]]:
             stream(pipe).close()
 
 
-def echo_once(port: object, host: str = "127.0.0.1", resource: str = "/echo") -> None:
-    with connect(f"ws://{host}:{port}{resource}") as client:
+def echo_once(port: object, resource: str = "/echo", ssl: "SSLContext | None" = None) -> None:
+    scheme = "ws" if ssl is None else "wss"
+    with connect(f"{scheme}://127.0.0.1:{port}{resource}", ssl=ssl) as client:
         client.send("hello")
         assert client.recv(timeout=10) == "hello"
 
@@ -100,8 +104,11 @@ def echo_once(port: object, host: str = "127.0.0.1", resource: str = "/echo") ->
 WPT = """
     from pywebsocket3 import standalone as pywebsocket
 
-    root = sys.argv[1]
-    opts, args = pywebsocket._parse_args_and_config(["-H", "127.0.0.1", "-p", "0", "-d", root, "-w", root])
+    root, *tls = sys.argv[1:]
+    cmd_args = ["-p", "0", "-d", root, "-w", root]
+    if tls:
+        cmd_args += ["--tls", "--private-key", tls[0], "--certificate", tls[1]]
+    opts, args = pywebsocket._parse_args_and_config(["-H", "127.0.0.1"] + cmd_args)
     opts.cgi_directories = []
     opts.is_executable_method = None
     server = pywebsocket.WebSocketServer(opts)
@@ -120,15 +127,22 @@ WPT = """
 """
 
 
-def test_web_platform_tests(handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
-    script = Script(WPT, tmp_path, str(handlers))
+@pytest.mark.parametrize("secure", [False, True])
+def test_web_platform_tests(secure: bool, handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
+    context, tls = None, []
+    if secure:
+        if shutil.which("openssl") is None:
+            pytest.skip("makes a certificate with openssl")
+        certificate, key = self_signed(tmp_path)
+        context, tls = trusting(certificate), [str(key), str(certificate)]
+    script = Script(WPT, tmp_path, str(handlers), *tls)
     scripts.append(script)
     facts = script.hear()
     ports = facts["ports"]
     assert isinstance(ports, list)
     assert len(set(ports)) == 1
     assert facts == {"ports": ports, "rest": [], "name": "127.0.0.1", "port": ports[0]}
-    echo_once(ports[0])
+    echo_once(ports[0], ssl=context)
     script.tell()
     assert script.hear() == {"alive": False}
     assert script.end() == (0, "")

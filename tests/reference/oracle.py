@@ -17,6 +17,8 @@ from pathlib import Path
 
 VERSION = "4.0.2"
 REPOSITORY = Path(__file__).resolve().parents[2]
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_WPTSERVE = ["wptserve==4.0.3", "h2==4.1.0", "hpack==4.0.0", "hyperframe==6.0.1"]
 
 # The oracle has only the new package name. Handlers import either, so the old name is an alias that an
 # import finds first: a package that puts the modules of the new one into `sys.modules`.
@@ -70,8 +72,7 @@ class Oracle:
 
 def install() -> Oracle:
     """Returns the oracle, downloaded and installed when this is the first run."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    home = REPOSITORY / ".cache" / "oracle" / f"python{version}"
+    home = REPOSITORY / ".cache" / "oracle" / f"python{_PYTHON}"
     source = home / f"pywebsocket3-{VERSION}"
     oracle = Oracle(home / "venv" / "bin" / "python", source, home / "run.py", home / "alias")
     home.mkdir(parents=True, exist_ok=True)
@@ -82,9 +83,25 @@ def install() -> Oracle:
             _make_venv(oracle, home)
             complete.touch()
         # Cheap, and always as this file says.
-        _write(oracle.alias / "mod_pywebsocket" / "__init__.py", _ALIAS)
-        _write(oracle.runner, _RUNNER)
+        write(oracle.alias / "mod_pywebsocket" / "__init__.py", _ALIAS)
+        write(oracle.runner, _RUNNER)
     return oracle
+
+
+def install_wptserve() -> Path:
+    """A folder for `PYTHONPATH` with WPT's server and its HTTP/2; installed when this is the first run.
+
+    Without dependencies: wptserve's are the oracle, which must not come near our packages.
+    """
+    folder = REPOSITORY / ".cache" / "oracle" / f"python{_PYTHON}" / "wptserve"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    complete = folder / "complete"
+    with _locked(folder.with_name("wptserve.lock")):
+        if not complete.exists():
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--no-deps"]
+            _run([*pip, "--target", str(folder), *_WPTSERVE])
+            complete.touch()
+    return folder
 
 
 @contextmanager
@@ -119,7 +136,8 @@ def _make_venv(oracle: Oracle, home: Path) -> None:
     shutil.copytree(oracle.source / "pywebsocket3", Path(packages) / "pywebsocket3")
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """Writes a file and the folders above it, if it is not so already."""
     if not path.exists() or path.read_text() != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
