@@ -2,15 +2,18 @@
 //!
 //! With `lib.rs` the only place that names both PyO3 and the server.
 
+use std::env;
+use std::ffi::OsString;
 use std::os::fd::RawFd;
-use std::path::{PathBuf, absolute};
+use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::detach::detached;
@@ -18,12 +21,15 @@ use crate::bridge::dispatch::Dispatcher;
 use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
+use crate::bridge::python_logging;
 use crate::config::{ClientAuth, Config, ListenConfig, PolicyConfig, TlsConfig};
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
+use crate::http::cgi::{RulesError, ScriptRules, is_program};
 use crate::http::policy::{PolicyError, PolicySource};
-use crate::server::{self, Listeners};
+use crate::logging;
+use crate::server::{self, Asked, Listeners};
 
 /// How often a serving thread looks whether Python has a signal for it, such as Ctrl-C.
 const SIGNAL_PERIOD: Duration = Duration::from_millis(50);
@@ -34,7 +40,7 @@ pub struct Server {
     config: Arc<Config>,
     registry: Arc<Registry<PythonLoader>>,
     on_error: Option<Py<PyAny>>,
-    policy: Arc<OptionsPolicy>,
+    options: Arc<Options>,
     /// `None` once closed.
     listeners: Mutex<Option<Listeners>>,
     /// The stop of the `serve` call that is under way.
@@ -78,7 +84,9 @@ impl Server {
     /// Binds `(host, port)` on every address that it names (`''`: all of the machine), port 0 for a free one.
     ///
     /// `options` is an object that is asked about each request: `use_basic_auth`, `basic_auth_credential`,
-    /// `validation_host`, `validation_port`; an attribute that it lacks has its default.
+    /// `validation_host`, `validation_port`, `cgi_directories` (a list of paths such as `/cgi-bin`) and
+    /// `is_executable_method` (called with the path of a file in one of them; whether it is a program); an attribute
+    /// that it lacks has its default.
     ///
     /// TLS is that of `use_tls`, `certificate`, `private_key`, `tls_client_auth`, `tls_client_cert_optional` and
     /// `tls_client_ca` at the time of this call.
@@ -99,6 +107,7 @@ impl Server {
         reload: bool,
         on_error: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
+        python_logging::keep_log(py)?;
         let registry = dispatcher.registry()?;
         let mut config = Config {
             listen: ListenConfig {
@@ -114,13 +123,14 @@ impl Server {
         };
         config.handlers.reload = reload;
         detached(py, || server::check_certificates(&config)).map_err(|error| ssl_error(py, &error))?;
-        let listeners =
-            detached(py, || Listeners::bind(&config.listen)).map_err(|error| start_error(&error))?;
+        let bound = detached(py, || Listeners::bind(&config.listen));
+        python_logging::hand_over(py)?;
+        let listeners = bound.map_err(|error| start_error(&error))?;
         Ok(Self {
             config: Arc::new(config),
             registry,
             on_error,
-            policy: Arc::new(OptionsPolicy { options }),
+            options: Arc::new(Options(options)),
             listeners: Mutex::new(Some(listeners)),
             serving: Mutex::new(None),
             served: Condvar::new(),
@@ -130,7 +140,7 @@ impl Server {
     /// The options and the error function usually lead back to the server; the garbage collector has to see that.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.on_error)?;
-        visit.call(&self.policy.options)
+        visit.call(&self.options.0)
     }
 
     /// The descriptors of the listening sockets; they stay the server's.
@@ -185,6 +195,7 @@ impl Server {
     }
 
     fn serve_until(&self, py: Python<'_>, listeners: Listeners, stop: &CancellationToken) -> PyResult<()> {
+        python_logging::keep_log(py)?;
         let start = || -> Result<_, StartError> {
             let watcher = if self.config.handlers.reload {
                 Some(watcher::watch(Arc::clone(&self.registry), &self.config.handlers)?)
@@ -198,28 +209,36 @@ impl Server {
         let host = PythonHost::new(Arc::clone(&self.registry))
             .reporting_to(self.on_error.as_ref().map(|function| function.clone_ref(py)));
         let config = Arc::clone(&self.config);
-        let policy = Arc::clone(&self.policy);
-        let run = server::run(listeners, config, Arc::new(host), policy, stop.clone());
+        let (policy, scripts) = (Arc::clone(&self.options), Arc::clone(&self.options));
+        let run = server::run(listeners, config, Arc::new(host), Asked { policy, scripts }, stop.clone());
         let mut task = runtime.spawn(run);
         let mut interrupted = Ok(());
         let outcome = loop {
-            let waited = detached(py, || runtime.block_on(async { timeout(SIGNAL_PERIOD, &mut task).await }));
-            match waited {
-                Ok(outcome) => break outcome,
-                Err(_) if interrupted.is_ok() => {
-                    interrupted = py.check_signals();
-                    if interrupted.is_err() {
-                        stop.cancel();
-                    }
+            let wait = async {
+                tokio::select! {
+                    outcome = &mut task => Some(outcome),
+                    () = logging::kept() => None,
+                    () = sleep(SIGNAL_PERIOD) => None,
                 }
-                Err(_) => {}
+            };
+            if let Some(outcome) = detached(py, || runtime.block_on(wait)) {
+                break outcome;
+            }
+            match python_logging::hand_over(py).and_then(|()| py.check_signals()) {
+                // A log that does not work is no reason to stop serving.
+                Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
+                Err(error) if interrupted.is_ok() => {
+                    interrupted = Err(error);
+                    stop.cancel();
+                }
+                _ => {}
             }
         };
         detached(py, || {
             runtime.shutdown_background();
             drop(watcher);
         });
-        interrupted?;
+        interrupted.and(python_logging::hand_over(py))?;
         match outcome {
             Ok(result) => result.map_err(|error| start_error(&error)),
             // The panic was reported by the panic hook.
@@ -228,15 +247,20 @@ impl Server {
     }
 }
 
-/// Reads the policy of each request from a Python object.
-struct OptionsPolicy {
-    options: Py<PyAny>,
+/// A Python object with the attributes of pywebsocket's options, which are read anew for each request.
+struct Options(Py<PyAny>);
+
+impl Options {
+    /// The attribute `name`, unless it is missing or `None`.
+    fn get<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.0.bind(py).getattr_opt(name)?.filter(|value| !value.is_none()))
+    }
 }
 
-impl PolicySource for OptionsPolicy {
+impl PolicySource for Options {
     fn policy(&self) -> Result<PolicyConfig, PolicyError> {
         Python::attach(|py| {
-            let get = |name: &str| self.options.bind(py).getattr_opt(name);
+            let get = |name: &str| self.get(py, name);
             let read = || -> PyResult<PolicyConfig> {
                 let wanted = get("use_basic_auth")?.map_or(Ok(false), |value| value.is_truthy())?;
                 let credential = if wanted { get("basic_auth_credential")? } else { None };
@@ -251,4 +275,32 @@ impl PolicySource for OptionsPolicy {
             read().map_err(|error| PolicyError(error.to_string()))
         })
     }
+}
+
+impl ScriptRules for Options {
+    fn directories(&self) -> Result<Vec<String>, RulesError> {
+        Python::attach(|py| {
+            let directories = self.get(py, "cgi_directories")?;
+            directories.map_or(Ok(Vec::new()), |directories| directories.extract())
+        })
+        .map_err(rules_error)
+    }
+
+    fn is_executable(&self, path: &Path) -> Result<bool, RulesError> {
+        let asked = Python::attach(|py| match self.get(py, "is_executable_method")? {
+            Some(method) => method.call1((path.as_os_str(),))?.is_truthy().map(Some),
+            None => Ok(None),
+        });
+        Ok(asked.map_err(rules_error)?.unwrap_or_else(|| is_program(path)))
+    }
+
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        // Python changes it attached only.
+        Python::attach(|_| env::vars_os().collect())
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn rules_error(error: PyErr) -> RulesError {
+    RulesError(error.to_string())
 }

@@ -21,6 +21,7 @@ The handlers' root is the document root unless `-w HANDLERS` names another; the 
 from __future__ import annotations
 
 import argparse
+import base64
 import os
 import shutil
 import ssl
@@ -79,9 +80,26 @@ def _serve_here(arguments: list[str]) -> None:
     options, _ = _parse_args_and_config(arguments)
     os.chdir(options.document_root)
     server_util.configure_logging(options)
-    options.scan_dir = options.scan_dir or options.websock_handlers
+    _complete(options)
+    if options.thread_monitor_interval_in_sec > 0:
+        server_util.ThreadMonitor(options.thread_monitor_interval_in_sec).start()
     with WebSocketServer(options) as server:
         server.serve_forever()
+
+
+def _complete(options: argparse.Namespace) -> None:
+    """Adds to options from the command line what a server wants to know; `SystemExit` if they do not fit."""
+    options.cgi_directories = options.cgi_paths.split(",") if options.cgi_paths else []
+    options.is_executable_method = None
+    options.scan_dir = options.scan_dir or options.websock_handlers
+    credential = base64.b64encode(options.basic_auth_credential.encode())
+    options.basic_auth_credential = f"Basic {credential.decode()}"
+    if options.use_tls and not (options.private_key and options.certificate):
+        sys.exit("wshost: --tls needs --certificate FILE and --private-key FILE (one file may hold both)")
+    if options.tls_client_auth and not (options.use_tls and options.tls_client_ca):
+        sys.exit("wshost: --tls-client-auth needs --tls, and --tls-client-ca FILE to check against")
+    if options.tls_client_cert_optional and not options.tls_client_auth:
+        sys.exit("wshost: --tls-client-cert-optional needs --tls and --tls-client-auth")
 
 
 def _become_wshost(arguments: list[str], missing: ImportError) -> None:

@@ -8,7 +8,7 @@ use pyo3::sync::PyOnceLock;
 
 use crate::config::{LogConfig, LogLevel};
 use crate::error::StartError;
-use crate::logging;
+use crate::logging::{self, LOG_REQUEST, LOG_SERVER};
 
 /// `logging.DEBUG` and so on, and pywebsocket's own `common.LOGLEVEL_FINE`.
 #[derive(Debug, Clone, Copy)]
@@ -87,15 +87,20 @@ pub fn repr(value: &Bound<'_, PyAny>) -> String {
 /// Takes a record of Python's `logging` into the log. `level` is a number of `logging`.
 #[pyfunction]
 pub fn log_record(py: Python<'_>, level: i32, logger: &str, message: &str) {
-    let level = match level {
+    let level = level_of(level);
+    super::detach::detached(py, || logging::emit(level, logger, message));
+}
+
+/// The level of a number of `logging`.
+fn level_of(number: i32) -> LogLevel {
+    match number {
         ..10 => LogLevel::Fine,
         10..20 => LogLevel::Debug,
         20..30 => LogLevel::Info,
         30..40 => LogLevel::Warning,
         40..50 => LogLevel::Error,
         50.. => LogLevel::Critical,
-    };
-    super::detach::detached(py, || logging::emit(level, logger, message));
+    }
 }
 
 /// `logging`'s number of a level.
@@ -117,4 +122,30 @@ pub fn forward_to_log(config: &LogConfig) -> Result<(), StartError> {
         let install = || py.import("wshost._logging")?.call_method1("install", levels).map(drop);
         install().map_err(|error| StartError::Python(error.to_string()))
     })
+}
+
+/// Loggers of ours that a program around us may set a level for.
+const OUR_LOGGERS: [&str; 3] = [LOG_SERVER, LOG_REQUEST, "wshost"];
+
+/// For a server inside a program with a log of its own: from here on our records are kept for [`hand_over`], those
+/// that the levels of Python's `logging` let pass.
+pub fn keep_log(py: Python<'_>) -> PyResult<()> {
+    let get_logger = py.import("logging")?.getattr("getLogger")?;
+    let mut least = i32::MAX;
+    for name in OUR_LOGGERS {
+        least = least.min(get_logger.call1((name,))?.call_method0("getEffectiveLevel")?.extract()?);
+    }
+    logging::keep(level_of(least));
+    Ok(())
+}
+
+/// Gives the records that were kept to Python's `logging`, and looks at its levels again.
+///
+/// An error is what a log handler raised, or a handler of a signal.
+pub fn hand_over(py: Python<'_>) -> PyResult<()> {
+    while let Some(record) = logging::take_kept() {
+        let logger = py.import("logging")?.call_method1("getLogger", (record.logger,))?;
+        logger.call_method1("log", (number(record.level), "%s", record.message))?;
+    }
+    keep_log(py)
 }

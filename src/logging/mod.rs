@@ -8,13 +8,14 @@
 //! known at run time (Python's `logging`), and CRITICAL, which `tracing` does not have. TRACE is FINE.
 //! Must not import anything but `config` and `error`.
 
+mod kept;
 mod output;
 mod record;
 #[cfg(test)]
 mod tests;
 
 use std::fmt::{self, Write as _};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -30,6 +31,8 @@ use crate::error::StartError;
 use output::Output;
 use record::{Record, Style};
 
+pub use kept::{KeptRecord, kept, take_kept};
+
 /// The logger of what concerns the whole server (pywebsocket's name).
 pub const LOG_SERVER: &str = "pywebsocket3.websocket_server.WebSocketServer";
 /// The logger of what concerns one request (pywebsocket's name).
@@ -42,6 +45,9 @@ static THRESHOLD: AtomicU8 = AtomicU8::new(LogLevel::Warning as u8);
 /// Where records go, and in which form.
 static OUTPUT: Mutex<(Output, Style)> = Mutex::new((Output::Stderr, Style::Text { colours: false }));
 
+/// Whether [`init`] was called.
+static IS_OPEN: AtomicBool = AtomicBool::new(false);
+
 /// Opens the log and takes `tracing`'s events from here on.
 ///
 /// May be called again; the last call counts. A subscriber that a program around us has set before stays and
@@ -50,12 +56,30 @@ pub fn init(config: &LogConfig) -> Result<(), StartError> {
     let output = Output::open(config)?;
     let style = Style::new(config.format, output.is_terminal());
     *OUTPUT.lock() = (output, style);
-    THRESHOLD.store(config.level as u8, Ordering::Relaxed);
+    IS_OPEN.store(true, Ordering::Relaxed);
+    kept::switch(false);
+    subscribe(config.level);
+    Ok(())
+}
+
+/// Keeps records of `level` and above for the program around us, which gets them with [`take_kept`]. May be called
+/// again, with another level. Does nothing behind [`init`]: that program's records go to our log then.
+pub fn keep(level: LogLevel) {
+    if IS_OPEN.load(Ordering::Relaxed) || (kept::is_on() && THRESHOLD.load(Ordering::Relaxed) == level as u8)
+    {
+        return;
+    }
+    kept::switch(true);
+    subscribe(level);
+}
+
+/// Takes `tracing`'s events of `level` and above.
+fn subscribe(level: LogLevel) {
+    THRESHOLD.store(level as u8, Ordering::Relaxed);
     // Fails when this is not the first call, and then the subscriber is there already.
     let _ = tracing::subscriber::set_global_default(Registry::default().with(LineLayer));
     // The threshold may have changed since tracing asked for it.
     callsite::rebuild_interest_cache();
-    Ok(())
 }
 
 /// Whether records of this level are written; one atomic load.
@@ -193,6 +217,10 @@ impl Visit for Fields {
 fn write(level: LogLevel, logger: &str, message: &str, fields: &[(&'static str, Value)]) {
     let time = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
     let record = Record { time, level, logger, message, fields };
+    let for_others = || KeptRecord { level, logger: logger.to_owned(), message: record.text_alone() };
+    if kept::keep(for_others) {
+        return;
+    }
     let (output, style) = &mut *OUTPUT.lock();
     output.write(record.format(*style).as_bytes());
 }

@@ -64,20 +64,27 @@ impl Record<'_> {
         }
     }
 
-    /// pywebsocket: `[time] [LEVEL] logger: message`. The lines behind the first are indented.
+    /// pywebsocket: `[time] [LEVEL] logger: message`.
     fn text(&self, colours: bool) -> String {
         let time = self.time.format(TIME).unwrap_or_default();
         let (on, off) = if colours { (colour(self.level), "\u{1b}[0m") } else { ("", "") };
         let mut text = format!("[{time}] [{on}{}{off}] ", self.level.label());
         push_escaped(&mut text, self.logger, "\\n");
         text.push_str(": ");
+        text.push_str(&self.text_alone());
+        text.push('\n');
+        text
+    }
+
+    /// The message and the fields. The lines behind the first are indented.
+    pub(super) fn text_alone(&self) -> String {
+        let mut text = String::new();
         push_escaped(&mut text, self.message.trim_end_matches('\n'), &format!("\n{CONTINUATION}"));
         for (name, value) in self.fields {
             // Writing to a String cannot fail.
             let _ = write!(text, " {name}=");
             push_escaped(&mut text, &value.to_string(), "\\n");
         }
-        text.push('\n');
         text
     }
 

@@ -91,6 +91,27 @@ fn child() {
             tracing::warn!(target: "a::b", port = 9998, name = "x", up = true, "with fields");
             emit(LogLevel::Error, "py", "Traceback:\n  File \"a_wsh.py\"\n");
         }
+        "kept" => {
+            keep(LogLevel::Warning);
+            keep(LogLevel::Info);
+            every_level();
+            tracing::warn!(target: "a::b", port = 9998, "two\nlines\r");
+            let taken: Vec<_> = std::iter::from_fn(take_kept)
+                .map(|record| (record.level, record.logger, record.message))
+                .collect();
+            let record = |level, logger: &str, text: &str| (level, logger.to_owned(), text.to_owned());
+            assert_eq!(taken.len(), 8);
+            assert_eq!(taken[0], record(LogLevel::Info, "wshost.logging.tests", "event"));
+            assert_eq!(taken[6], record(LogLevel::Critical, "py", "emit"));
+            assert_eq!(taken[7], record(LogLevel::Warning, "a.b", "two\n  lines\\r port=9998"));
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let kept = runtime.block_on(async { tokio::join!(kept(), async { every_level() }) });
+            assert_eq!(kept, ((), ()));
+            init(&at(LogLevel::Error)).unwrap();
+            keep(LogLevel::Fine);
+            every_level();
+            assert_eq!(take_kept(), None);
+        }
         other => panic!("no scenario {other}"),
     }
 }
@@ -223,4 +244,13 @@ fn json_has_the_fields_with_their_types() {
     assert_eq!(objects[0]["fields"], serde_json::json!({"port": 9998, "name": "x", "up": true}));
     assert_eq!((&objects[0]["level"], &objects[0]["logger"]), (&"WARNING".into(), &"a.b".into()));
     assert_eq!(objects[1]["message"], "Traceback:\n  File \"a_wsh.py\"");
+}
+
+#[test]
+fn records_are_kept_for_a_program_that_has_a_log_until_ours_is_opened() {
+    let log = run("kept", None, "UTC");
+    assert_eq!(
+        untimed(&log),
+        ["[ERROR] wshost.logging.tests: event", "[ERROR] py: emit", "[CRITICAL] py: emit"]
+    );
 }

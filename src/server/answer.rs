@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::connection::Connection;
 use super::script::{Client, Outcome};
-use crate::http::cgi::{Request, Script};
+use crate::http::cgi::{Request, RulesError, Script};
 use crate::http::error_page::{error_response, reason_phrase};
 use crate::http::files::Answer;
 use crate::http::framing::{RequestBody, request_body};
@@ -23,31 +23,36 @@ const MAX_SKIPPED_BODY: usize = 64 * 1024;
 const MAX_REDIRECTS: usize = 10;
 
 impl Connection {
-    /// Answers a request for what is no handler. Returns whether another request may follow.
+    /// Answers a request for what is no handler. Returns whether another request may follow. When it cannot be
+    /// found out what that is, there is no answer, as after an exception in pywebsocket.
     pub(super) async fn answer(&mut self, head: RequestHead) -> io::Result<bool> {
         let body = match request_body(&head) {
             Ok(body) => body,
             Err(error) => return self.answer_with_page(&head, error.status, Some(error.message)).await,
         };
-        let Some(script) = self.script(&head).await else {
-            let skip = skippable_body(&head, body);
-            return self.answer_with_file(&head, skip).await;
-        };
-        match body {
-            RequestBody::Length(length) => self.answer_with_script(head, script, length).await,
+        match (self.script(&head).await, body) {
+            (Err(error), _) => {
+                self.log_failure(&error);
+                Ok(false)
+            }
+            (Ok(None), body) => self.answer_with_file(&head, skippable_body(&head, body)).await,
+            (Ok(Some(script)), RequestBody::Length(length)) => {
+                self.answer_with_script(head, script, length).await
+            }
             // RFC 9112 section 6.3: a server may ask for the length, and RFC 3875 section 4.1.2 needs it.
-            RequestBody::Chunked => self.answer_with_page(&head, 411, None).await,
+            (Ok(Some(_)), RequestBody::Chunked) => self.answer_with_page(&head, 411, None).await,
         }
     }
 
     /// The script that `head` asks for.
-    async fn script(&self, head: &RequestHead) -> Option<Script> {
+    async fn script(&self, head: &RequestHead) -> Result<Option<Script>, RulesError> {
         let is_for_scripts = matches!(head.method.as_str(), "GET" | "HEAD" | "POST");
-        if self.context.scripts.cgi.directories.is_empty() || !is_for_scripts {
-            return None;
+        if self.context.scripts.cgi.rules.is_off() || !is_for_scripts {
+            return Ok(None);
         }
         let (context, target) = (Arc::clone(&self.context), head.target.clone());
-        tokio::task::spawn_blocking(move || context.scripts.cgi.find(&target)).await.ok().flatten()
+        let found = tokio::task::spawn_blocking(move || context.scripts.cgi.find(&target)).await;
+        found.unwrap_or_else(|error| Err(RulesError(error.to_string())))
     }
 
     /// Runs `script`, and what it redirects to. No other request follows: the end of the connection is the end
@@ -66,8 +71,12 @@ impl Connection {
             }
             body_length = 0;
             match self.script(&head).await {
-                Some(next) => script = next,
-                None => return self.answer_with_file(&head, None).await,
+                Ok(Some(next)) => script = next,
+                Ok(None) => return self.answer_with_file(&head, None).await,
+                Err(error) => {
+                    self.log_failure(&error);
+                    return Ok(false);
+                }
             }
         }
         tracing::warn!(target: LOG_REQUEST, "CGI script {:?}: more than {MAX_REDIRECTS} redirects", script.name);

@@ -114,10 +114,7 @@ impl Connection {
             let policy = match self.policy().await {
                 Ok(policy) => policy,
                 Err(error) => {
-                    tracing::error!(
-                        target: LOG_SERVER,
-                        "Exception in processing request from {}: {error}", self.peer
-                    );
+                    self.log_failure(&error);
                     return Ok(());
                 }
             };
@@ -149,6 +146,11 @@ impl Connection {
                 return self.linger().await;
             }
         }
+    }
+
+    /// Logs, in pywebsocket's words, that this request cannot be answered.
+    pub(super) fn log_failure(&self, error: &dyn std::error::Error) {
+        tracing::error!(target: LOG_SERVER, "Exception in processing request from {}: {error}", self.peer);
     }
 
     /// What is demanded of the request that just came.

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::handlers::HandlerHost;
-use crate::http::cgi::Cgi;
+use crate::http::cgi::{Cgi, FixedRules, ScriptRules};
 use crate::http::files::Files;
 use crate::http::policy::PolicySource;
 use crate::logging::LOG_SERVER;
@@ -62,9 +62,9 @@ pub fn serve(
         })
         .map_err(StartError::Runtime)?;
         ready::announce(&config, &listeners, tls.as_deref())?;
-        let policy = Arc::new(config.policy.clone());
+        let asked = Asked::of(&config);
         let handlers = tokio::spawn(end_handlers(Arc::clone(&host), config.grace, stop.clone()));
-        run_with(listeners, config, host, policy, stop, tls).await?;
+        run_with(listeners, config, host, asked, stop, tls).await?;
         // It reports a panic itself.
         let _ = handlers.await;
         Ok(())
@@ -87,18 +87,35 @@ pub fn runtime() -> Result<Runtime, StartError> {
     builder.thread_name("wshost-io").enable_all().build().map_err(StartError::Runtime)
 }
 
-/// Serves, asking `policy` about each request, until `stop` is cancelled; then takes no new connections, closes
+/// What is asked about each request.
+pub struct Asked {
+    /// What is demanded of it.
+    pub policy: Arc<dyn PolicySource>,
+    /// Whether it is for a script.
+    pub scripts: Arc<dyn ScriptRules>,
+}
+
+impl Asked {
+    /// What `config` says, the same for all requests.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let scripts = FixedRules::new(config.cgi_directories.clone());
+        Self { policy: Arc::new(config.policy.clone()), scripts: Arc::new(scripts) }
+    }
+}
+
+/// Serves, asking `asked` about each request, until `stop` is cancelled; then takes no new connections, closes
 /// the idle ones and gives responses that are being written [`Config::grace`]. Must run in a tokio runtime with
 /// I/O and time. Connections that handlers have taken over are not waited for.
 pub async fn run(
     listeners: Listeners,
     config: Arc<Config>,
     host: Arc<dyn HandlerHost>,
-    policy: Arc<dyn PolicySource>,
+    asked: Asked,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let tls = load_tls(&config)?;
-    run_with(listeners, config, host, policy, stop, tls).await
+    run_with(listeners, config, host, asked, stop, tls).await
 }
 
 /// Whether the certificates that `config` names can be used, for those who want to know before [`run`].
@@ -114,7 +131,7 @@ async fn run_with(
     listeners: Listeners,
     config: Arc<Config>,
     host: Arc<dyn HandlerHost>,
-    policy: Arc<dyn PolicySource>,
+    asked: Asked,
     stop: CancellationToken,
     tls: Option<Arc<Tls>>,
 ) -> Result<(), StartError> {
@@ -125,7 +142,7 @@ async fn run_with(
         hide_handlers: config.hide_handlers,
     };
     let context = Arc::new(Context {
-        scripts: Scripts::new(Cgi::new(config.cgi_directories.clone(), files.clone())),
+        scripts: Scripts::new(Cgi { rules: asked.scripts, files: files.clone() }),
         files,
         local: (
             config.listen.host.clone().unwrap_or_default(),
@@ -138,7 +155,7 @@ async fn run_with(
         tls: tls.clone(),
         head_timeout: config.head_timeout,
         host,
-        policy,
+        policy: asked.policy,
         stop: stop.clone(),
     });
     // Cancelled when the grace is over, and when this future is dropped.

@@ -102,7 +102,7 @@ impl Scripts {
             .arg0(script.program_name())
             .args(script.argument())
             .env_clear()
-            .envs(variables(&self.cgi, script, request))
+            .envs(variables(script, request))
             // pywebsocket: its working directory is the document root.
             .current_dir(&script.root)
             .stdin(if has_body { Stdio::piped() } else { Stdio::null() })

@@ -1,15 +1,19 @@
 """The ways in which harnesses start a server (docs/migrating.md), each in a process of its own."""
 
+import base64
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from ssl import SSLContext
 from typing import IO
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from serving import ECHO, environment, program, wait_until
@@ -307,6 +311,171 @@ def test_reload_is_for_those_who_ask(handlers: Path, tmp_path: Path, scripts: li
 
     wait_until(is_new, "the new handler")
     echo_once(as_it_was)
+
+
+def test_what_the_server_logs_goes_to_the_log_of_the_program(
+    handlers: Path, tmp_path: Path, scripts: list[Script]
+) -> None:
+    script = Script(
+        """
+        import logging, types
+        from pywebsocket3 import websocket_server
+
+        class Telling(logging.Handler):
+            def emit(self, record):
+                if "address" not in record.getMessage() and record.name != "root":
+                    say(level=record.levelname, name=record.name.split(".")[-1], text=record.getMessage())
+
+        logging.getLogger().addHandler(Telling())
+        options = types.SimpleNamespace(server_host="127.0.0.1", port=0, websock_handlers=sys.argv[1])
+        server = websocket_server.WebSocketServer(options)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        say(port=server.server_port)
+        listen()
+        server.shutdown()
+        logging.getLogger().setLevel(logging.INFO)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        say()
+        listen()
+        """,
+        tmp_path,
+        str(handlers),
+    )
+    scripts.append(script)
+    port = script.hear()["port"]
+    with pytest.raises(HTTPError, match="404"):
+        get(port, "/none")
+    warning = {
+        "level": "WARNING",
+        "name": "WebSocketRequestHandler",
+        "text": "127.0.0.1 - code 404, message File not found",
+    }
+    assert script.hear() == warning
+    script.tell()
+    assert script.hear() == {}
+    with pytest.raises(HTTPError, match="404"):
+        get(port, "/none")
+    texts = [script.hear()["text"] for _ in range(4)]
+    assert texts == [
+        "No handler for resource: '/none'",
+        "Fallback to CGIHTTPRequestHandler",
+        warning["text"],
+        '"GET /none HTTP/1.1" 404 -',
+    ]
+
+
+@pytest.fixture
+def cgi() -> Iterator[Path]:
+    """A document root with a script and a file in `/cgi`. Not pytest's: root runs scripts as nobody."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o755)
+        (root / "cgi").mkdir()
+        for file, mode in [("script", 0o755), ("plain", 0o644)]:
+            (root / "cgi" / file).write_text('#!/bin/sh\necho\necho "$QUERY_STRING$FROM_PROGRAM"\n')
+            (root / "cgi" / file).chmod(mode)
+        yield root
+
+
+def get(port: object, target: str, credential: str = "") -> str:
+    headers = (
+        {"Authorization": f"Basic {base64.b64encode(credential.encode()).decode()}"} if credential else {}
+    )
+    with urlopen(Request(f"http://127.0.0.1:{port}{target}", headers=headers), timeout=10) as response:
+        text: str = response.read().decode()
+        return text
+
+
+def test_cgi_is_as_the_options_say_when_the_request_comes(cgi: Path, scripts: list[Script]) -> None:
+    script = Script(
+        """
+        import types
+        from pywebsocket3 import websocket_server
+
+        options = types.SimpleNamespace(server_host="127.0.0.1", port=0, websock_handlers=".")
+        server = websocket_server.WebSocketServer(options)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        say(port=server.server_port)
+        listen()
+        options.cgi_directories = ["/cgi"]
+        options.is_executable_method = None
+        os.environ["FROM_PROGRAM"] = "!"
+        say()
+        listen()
+        asked = []
+        options.is_executable_method = lambda path: asked.append(path)
+        say()
+        listen()
+        options.is_executable_method = lambda path: undefined
+        say(asked=asked)
+        listen()
+        server.shutdown()
+        """,
+        cgi,
+    )
+    scripts.append(script)
+    port = script.hear()["port"]
+    assert get(port, "/cgi/script").startswith("#!/bin/sh")
+    script.tell()
+    script.hear()
+    assert get(port, "/cgi/script?me") == "me!\n"
+    assert get(port, "/cgi/plain").startswith("#!/bin/sh")
+    script.tell()
+    script.hear()
+    assert get(port, "/cgi/script").startswith("#!/bin/sh")
+    with pytest.raises(HTTPError, match="404"):
+        get(port, "/cgi/none")
+    script.tell()
+    assert script.hear() == {"asked": [str(cgi.resolve() / "cgi" / "script")]}
+    with pytest.raises(OSError, match=r"closed connection without response|Connection reset"):
+        get(port, "/cgi/script")
+    script.tell()
+    code, errors = script.end()
+    assert code == 0
+    assert "Exception in processing request from" in errors
+    assert "undefined" in errors
+
+
+def test_the_command_line_on_another_thread(cgi: Path, scripts: list[Script]) -> None:
+    script = Script(
+        """
+        from pywebsocket3 import standalone, websocket_server
+
+        class Telling(websocket_server.WebSocketServer):
+            def serve_forever(self):
+                say(port=self.server_port)
+                super().serve_forever()
+
+        standalone.WebSocketServer = Telling
+        arguments = ["-H", "127.0.0.1", "-p", "0", "-d", sys.argv[1], "-x", "/cgi", "--basic-auth",
+                     "--log-level", "info", "--thread-monitor-interval-in-sec", "1"]
+        threading.Thread(target=standalone._main, args=[arguments], daemon=True).start()
+        listen()
+        for wrong in ["-t", "--tls-client-auth", "--tls-client-cert-optional"]:
+            try:
+                standalone._serve_here([wrong])
+            except SystemExit as error:
+                say(error=error.code)
+        """,
+        cgi,
+        str(cgi),
+    )
+    scripts.append(script)
+    port = script.hear()["port"]
+    assert get(port, "/cgi/script?me", "test:test") == "me\n"
+    with pytest.raises(HTTPError, match="401"):
+        get(port, "/cgi/script", "test:wrong")
+    for line in stream(script.process.stderr):
+        if "active threads" in line:
+            break
+    script.tell()
+    errors = [str(script.hear()["error"]) for _ in range(3)]
+    assert [error.split()[1] for error in errors] == [
+        "--tls",
+        "--tls-client-auth",
+        "--tls-client-cert-optional",
+    ]
+    assert script.end()[0] == 0
 
 
 @pytest.mark.parametrize("package", ["pywebsocket3", "mod_pywebsocket"])

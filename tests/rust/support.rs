@@ -14,7 +14,7 @@ use wshost::config::{Config, HandlersConfig, ListenConfig, LogConfig, LogLevel, 
 use wshost::error::StartError;
 use wshost::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
 use wshost::http::policy::PolicySource;
-use wshost::server::{self, Listeners};
+use wshost::server::{self, Asked, Listeners};
 
 /// How long a client waits before a test counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -106,8 +106,8 @@ impl Server {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
             let host = Arc::new(StubHost(sender));
-            let result =
-                runtime.block_on(server::run(listeners, Arc::new(config), host, Arc::new(policy), token));
+            let asked = Asked { policy: Arc::new(policy), ..Asked::of(&config) };
+            let result = runtime.block_on(server::run(listeners, Arc::new(config), host, asked, token));
             runtime.shutdown_background();
             result
         });

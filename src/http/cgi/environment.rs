@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Cgi, Script};
+use super::Script;
 use crate::http::error_page::SERVER;
 use crate::http::head::RequestHead;
 
@@ -27,8 +27,8 @@ pub struct Request<'a> {
 
 /// The whole environment of `script` for `request`.
 #[must_use]
-pub fn variables(cgi: &Cgi, script: &Script, request: Request<'_>) -> BTreeMap<OsString, OsString> {
-    let mut variables: BTreeMap<OsString, OsString> = cgi.inherited.iter().cloned().collect();
+pub fn variables(script: &Script, request: Request<'_>) -> BTreeMap<OsString, OsString> {
+    let mut variables: BTreeMap<OsString, OsString> = script.inherited.iter().cloned().collect();
     let mut set = |name: &str, value: OsString| variables.insert(name.into(), value);
     let head = request.head;
     set("SERVER_SOFTWARE", SERVER.into());
@@ -96,28 +96,24 @@ fn authorization(value: &str) -> Option<(String, Option<String>)> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::path::PathBuf;
 
     use bytes::BytesMut;
 
     use super::*;
-    use crate::http::files::Files;
     use crate::http::head::HeadParser;
 
     fn of(fields: &str) -> BTreeMap<OsString, OsString> {
         let mut input = BytesMut::from(format!("POST /cgi/a?x=y HTTP/1.1\r\n{fields}\r\n").as_str());
         let head = HeadParser::default().parse(&mut input, false).expect("no error").expect("a head");
-        let files = Files { root: PathBuf::from("/r"), allow_outside_root: false, hide_handlers: false };
-        let inherited = vec![("PATH".into(), "/bin".into()), ("HTTP_COOKIE".into(), "mine".into())];
-        let cgi = Cgi { directories: Vec::new(), files, inherited };
         let script = Script {
             path: "/r/cgi/a".into(),
             root: "/r".into(),
             name: "/cgi/a".into(),
             query: "x=y".to_owned(),
+            inherited: vec![("PATH".into(), "/bin".into()), ("HTTP_COOKIE".into(), "mine".into())],
         };
         let request = Request { head: &head, peer: Ipv4Addr::LOCALHOST.into(), local: ("h", 99) };
-        variables(&cgi, &script, request)
+        variables(&script, request)
     }
 
     #[test]

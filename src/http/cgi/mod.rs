@@ -5,28 +5,26 @@
 
 mod environment;
 pub mod output;
+mod rules;
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::files::Files;
 
 pub use environment::{Request, variables};
+pub use rules::{FixedRules, RulesError, ScriptRules, is_program};
 
 /// The scripts of a server.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Cgi {
-    /// Their directories as paths of requests (`/cgi-bin`); what does not begin with a slash, or ends with one,
-    /// matches nothing, as in pywebsocket.
-    pub directories: Vec<String>,
+    /// What is a script.
+    pub rules: Arc<dyn ScriptRules>,
     /// Where paths of requests lead.
     pub files: Files,
-    /// The environment that scripts inherit.
-    pub inherited: Vec<(OsString, OsString)>,
 }
 
 /// A script that was asked for.
@@ -40,49 +38,44 @@ pub struct Script {
     pub name: OsString,
     /// What stands behind the question mark, as sent.
     pub query: String,
+    /// The environment that it inherits.
+    pub inherited: Vec<(OsString, OsString)>,
 }
 
 impl Cgi {
-    /// The scripts in `directories`, each inheriting the environment of now: what is changed in it later is
-    /// changed by C functions that must not run while another thread reads it.
-    #[must_use]
-    pub fn new(directories: Vec<String>, files: Files) -> Self {
-        Self { directories, files, inherited: env::vars_os().collect() }
-    }
-
     /// The script that `target` asks for: an executable file below one of the directories. Waits for the file
-    /// system.
-    #[must_use]
-    pub fn find(&self, target: &str) -> Option<Script> {
+    /// system and for what the rules wait for. An error: the rules do not say.
+    pub fn find(&self, target: &str) -> Result<Option<Script>, RulesError> {
         let (url_path, query) = target.split_once('?').unwrap_or((target, ""));
         let url_path = url_path.split('#').next().unwrap_or_default();
-        if self.directories.is_empty() || url_path.ends_with('/') {
-            return None;
-        }
-        let relative = super::files::relative_path(url_path)?;
+        let Some(script) = self.file_of(url_path, query) else { return Ok(None) };
+        let is_script =
+            is_below(&self.rules.directories()?, &script.name) && self.rules.is_executable(&script.path)?;
+        Ok(is_script.then(|| Script { inherited: self.rules.environment(), ..script }))
+    }
+
+    /// The file that `url_path` leads to, as a script.
+    fn file_of(&self, url_path: &str, query: &str) -> Option<Script> {
+        let relative = super::files::relative_path(url_path).filter(|_| !url_path.ends_with('/'))?;
         let mut name = OsString::from("/");
         name.push(&relative);
-        if !self.is_below_directory(&name) {
-            return None;
-        }
         let root = fs::canonicalize(&self.files.root).ok()?;
         self.files.allowed(&relative)?;
         let path = root.join(&relative);
-        let metadata = fs::metadata(&path).ok()?;
-        let is_script = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
-        is_script.then(|| Script { path, root, name, query: query.to_owned() })
+        let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
+        is_file.then(|| Script { path, root, name, query: query.to_owned(), inherited: Vec::new() })
     }
+}
 
-    /// Whether one of the directories is a parent of `name`, however far up; `/` is one of the files right
-    /// below it only, as in `http.server`.
-    fn is_below_directory(&self, name: &OsStr) -> bool {
-        let bytes = name.as_bytes();
-        let mut parents = bytes.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').peekable();
-        if parents.peek().is_none() {
-            return self.directories.iter().any(|directory| directory == "/");
-        }
-        parents.any(|(end, _)| self.directories.iter().any(|directory| directory.as_bytes() == &bytes[..end]))
+/// Whether one of `directories` is a parent of `name`, however far up; `/` is one of the files right below it
+/// only, as in `http.server`.
+fn is_below(directories: &[String], name: &OsStr) -> bool {
+    let bytes = name.as_bytes();
+    let mut parents = bytes.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').peekable();
+    if parents.peek().is_none() {
+        return directories.iter().any(|directory| directory == "/");
     }
+    parents.any(|(end, _)| directories.iter().any(|directory| directory.as_bytes() == &bytes[..end]))
 }
 
 impl Script {
@@ -103,9 +96,17 @@ impl Script {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
+
+    fn rules(directories: &[&str]) -> Arc<dyn ScriptRules> {
+        Arc::new(FixedRules::new(directories.iter().map(|&name| name.to_owned()).collect()))
+    }
+
+    fn found(cgi: &Cgi, target: &str) -> Option<Script> {
+        cgi.find(target).expect("fixed rules")
+    }
 
     /// Scripts in `cgi` and `cgi/deep`, one that is not executable, and one that lies elsewhere.
     fn tree() -> (tempfile::TempDir, Cgi) {
@@ -126,9 +127,7 @@ mod tests {
         symlink("../../x", root.join("cgi/link")).expect("a link");
         symlink("../other/a", root.join("cgi/inside")).expect("a link");
         let files = Files { root, allow_outside_root: false, hide_handlers: false };
-        let cgi =
-            Cgi { directories: vec!["/cgi".to_owned(), "other/".to_owned()], files, inherited: Vec::new() };
-        (outside, cgi)
+        (outside, Cgi { rules: rules(&["/cgi", "other/"]), files })
     }
 
     #[test]
@@ -154,7 +153,7 @@ mod tests {
             ("/CGI/a.sh", None),
             ("/../x", None),
         ] {
-            let found = cgi.find(target);
+            let found = found(&cgi, target);
             let found =
                 found.as_ref().map(|script| (script.name.to_str().expect("UTF-8"), script.query.as_str()));
             assert_eq!(found, expected, "{target}");
@@ -165,7 +164,7 @@ mod tests {
     fn links_may_lead_out_when_that_is_allowed() {
         let (_outside, mut cgi) = tree();
         cgi.files.allow_outside_root = true;
-        assert!(cgi.find("/cgi/link").is_some());
+        assert!(found(&cgi, "/cgi/link").is_some());
     }
 
     #[test]
@@ -180,8 +179,8 @@ mod tests {
             ("/cgi/", "/cgi/a.sh", false),
             ("", "/top", false),
         ] {
-            cgi.directories = vec![directory.to_owned()];
-            assert_eq!(cgi.find(target).is_some(), is_found, "{directory} {target}");
+            cgi.rules = rules(&[directory]);
+            assert_eq!(found(&cgi, target).is_some(), is_found, "{directory} {target}");
         }
     }
 
@@ -189,9 +188,37 @@ mod tests {
     fn arguments() {
         let (_outside, cgi) = tree();
         for (query, argument) in [("", Some("")), ("a+b%20c", Some("a b%20c")), ("a=b", None), ("=", None)] {
-            let script = cgi.find(&format!("/cgi/a.sh?{query}")).expect("a script");
+            let script = found(&cgi, &format!("/cgi/a.sh?{query}")).expect("a script");
             assert_eq!(script.argument().as_deref(), argument.map(OsStr::new), "{query}");
             assert_eq!(script.program_name(), "a.sh");
+        }
+    }
+    /// Takes every file in `/cgi` for a script, but does not know about some.
+    struct Asking;
+
+    impl ScriptRules for Asking {
+        fn directories(&self) -> Result<Vec<String>, RulesError> {
+            Ok(vec!["/cgi".to_owned()])
+        }
+
+        fn is_executable(&self, path: &std::path::Path) -> Result<bool, RulesError> {
+            if path.ends_with("deep/b c") { Err(RulesError("asked".to_owned())) } else { Ok(true) }
+        }
+
+        fn environment(&self) -> Vec<(OsString, OsString)> {
+            vec![("A".into(), "b".into())]
+        }
+    }
+
+    #[test]
+    fn rules_are_asked_about_files_in_their_directories() {
+        let (_outside, mut cgi) = tree();
+        cgi.rules = Arc::new(Asking);
+        let script = found(&cgi, "/cgi/plain").expect("a script");
+        assert_eq!(script.inherited, [("A".into(), "b".into())]);
+        cgi.find("/cgi/deep/b%20c").expect_err("nobody knows");
+        for target in ["/cgi/link", "/cgi/missing", "/cgi/deep", "/other/a"] {
+            assert_eq!(found(&cgi, target), None, "{target}");
         }
     }
 }
