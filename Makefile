@@ -17,10 +17,10 @@ export VIRTUAL_ENV := $(VENV)
 export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help serve test test-rust test-python installed lint fmt wheel venv clean rust
+.PHONY: help serve test test-rust test-python test-browsers browsers installed lint fmt wheel venv clean rust
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: venv rust ## Build wshost and serve handlers/ on port 9998 (PORT=...)
 	cargo build --release --locked --bin wshost
@@ -30,7 +30,7 @@ serve: venv rust ## Build wshost and serve handlers/ on port 9998 (PORT=...)
 	@echo
 	@exec target/release/wshost -p $(PORT) -d handlers -m handler_map.txt --log-level info
 
-test: test-rust test-python ## Run every test
+test: test-rust test-python test-browsers ## Run every test
 
 test-rust: venv rust
 	cargo test --locked
@@ -40,7 +40,16 @@ test-rust: venv rust
 test-python: venv rust
 	cargo build --locked --bin wshost
 	@$(MAKE) --no-print-directory installed
-	WSHOST=$(CURDIR)/target/debug/wshost $(BIN)/python -m pytest -n auto
+	WSHOST=$(CURDIR)/target/debug/wshost $(BIN)/python -m pytest -n auto --ignore=tests/browser
+
+test-browsers: venv rust ## Run the tests in Firefox and Chromium, where they are installed
+	cargo build --locked --bin wshost
+	@scripts/browsers check
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt
+	WSHOST=$(CURDIR)/target/debug/wshost $(BIN)/python -m pytest tests/browser
+
+browsers: ## Install Firefox and Chromium for that, with apt; needs root
+	@scripts/browsers install
 
 # Builds the wheel in .venv, quickly, and installs it there.
 installed: venv rust
