@@ -17,7 +17,8 @@ export VIRTUAL_ENV := $(VENV)
 export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help serve test test-rust test-python test-browsers browsers installed lint fmt wheel venv clean rust
+.PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons installed lint fmt \
+	wheel venv clean rust
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +31,7 @@ serve: venv rust ## Build wshost and serve handlers/ on port 9998 (PORT=...)
 	@echo
 	@exec target/release/wshost -p $(PORT) -d handlers -m handler_map.txt --log-level info
 
-test: test-rust test-python test-browsers ## Run every test
+test: test-rust test-python test-browsers test-newest ## Run every test
 
 test-rust: venv rust
 	cargo test --locked
@@ -50,6 +51,13 @@ test-browsers: venv rust ## Run the tests in Firefox and Chromium, where they ar
 
 browsers: ## Install Firefox and Chromium for that, with apt; needs root
 	@scripts/browsers install
+
+# The last one: it sets up PyO3 for another Python, and everything would be built again behind it.
+test-newest: venv rust test-python test-browsers
+	$(BIN)/python scripts/test-pythons --newest
+
+test-pythons: venv rust ## Test the packages on every CPython 3.9-3.13 of this machine
+	$(BIN)/python scripts/test-pythons
 
 # Builds the wheel in .venv, quickly, and installs it there.
 installed: venv rust

@@ -1,12 +1,17 @@
 """Fixtures: the two ways to start wshost, and servers that surely end."""
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from serving import Server, Start
+
+# A shell that runs the tests in the background ignores SIGINT for them and for all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["binary", "wheel"])
