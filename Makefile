@@ -17,8 +17,8 @@ export VIRTUAL_ENV := $(VENV)
 export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons installed lint fmt \
-	wheel venv clean rust
+.PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons installed bench-reload \
+	lint fmt wheel venv clean rust
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ installed: venv rust
 	rm -rf target/test-wheel
 	$(BIN)/maturin build --profile dev --locked --quiet --interpreter $(BIN)/python --out target/test-wheel
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall target/test-wheel/*.whl
+
+bench-reload: venv rust ## Measure hot reload: latencies, failed connections, memory
+	cargo build --release --locked --bin wshost
+	$(BIN)/python benches/reload.py target/release/wshost
 
 lint: venv rust ## Check the style and the types
 	cargo fmt --check

@@ -1,7 +1,8 @@
 """A chat room: what one client sends, all of them get.
 
 Every connection has a thread of its own, and all of them run this one module. So its globals are shared, and
-a lock guards them. Open the console twice to try it.
+a lock guards them. Open the console twice to try it. Then edit this file: those who are in stay in, because a
+new version takes over the globals that `wshost_keep` names.
 """
 
 import itertools
@@ -9,9 +10,12 @@ import threading
 
 from pywebsocket3 import msgutil
 
-_lock = threading.Lock()
-_clients = {}  # request -> name
-_numbers = itertools.count(1)
+wshost_keep = ("_lock", "_clients", "_numbers")
+
+if "_clients" not in globals():  # The first version; a later one has them already.
+    _lock = threading.Lock()
+    _clients = {}  # request -> name
+    _numbers = itertools.count(1)
 
 
 def web_socket_do_extra_handshake(request):

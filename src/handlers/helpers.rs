@@ -53,9 +53,10 @@ impl Helpers {
         }
     }
 
-    /// Forgets all files but `used`.
+    /// Forgets the files that are not there, but for those in `used`. One that is there and that nobody imports
+    /// any more stays: Python still has the module, and the next import must not get an old one.
     pub(super) fn retain(&mut self, used: &BTreeSet<&Path>) {
-        self.known.retain(|path, _| used.contains(path.as_path()));
+        self.known.retain(|path, seen| *seen != Seen::As(None) || used.contains(path.as_path()));
     }
 }
 

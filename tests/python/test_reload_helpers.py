@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from serving import SECONDS, Server, Start, handler, program, wait_until, write
+from serving import REPOSITORY, SECONDS, Server, Start, handler, program, wait_until, write
 from test_reload import after, renamed_over
 
 PATH = "import os, sys\nsys.path[:0] = [p for p in [os.path.dirname(__file__)] if p not in sys.path]\n"
@@ -108,6 +108,31 @@ def test_the_same_size_in_the_same_second_is_another_helper(start: Start, tmp_pa
     for number in range(1, 6):
         after(server, lambda: helper.write_text(f"VALUE = {number}\n"), "Reloaded")  # noqa: B023
         assert server.ask("/a") == str(number)
+
+
+def test_a_helper_that_changes_while_nobody_imports_it(start: Start, tmp_path: Path) -> None:
+    helper = write(tmp_path, "h.py", "VALUE = 1\n")
+    first = write(tmp_path, "a_wsh.py", sends("h.VALUE", "import h"))
+    server = serve(start)
+    after(server, first.unlink, "Reloaded .*removed /a$")
+    renamed_over(helper, "VALUE = 2\n")
+    after(server, lambda: write(tmp_path, "b_wsh.py", sends("h.VALUE", "import h")), "Reloaded .*added /b$")
+    assert server.ask("/b") == "2"
+
+
+def test_droppings_and_the_log_load_nothing(start: Start, tmp_path: Path) -> None:
+    write(tmp_path, "h.py", "")
+    path = write(tmp_path, "a_wsh.py", sends("'a1'", "import h"))
+    server = start("--log-level", "info", "-l", "own.log")
+    for name in ["4913", ".#a_wsh.py", "a_wsh.py~", ".a_wsh.py.swp", "__pycache__/h.pyc", "own.log.1"]:
+        write(tmp_path, name, "x")
+    (tmp_path / ".#b_wsh.py").symlink_to("user@host.1:2")
+    renamed_over(path, sends("'a2'", "import h"))
+    wait_until(lambda: server.ask("/a") == "a2", "the reload behind all these")
+    assert loads(server) == ["a_wsh.py", "a_wsh.py"]
+    log = (tmp_path / "own.log").read_text()
+    assert log.count("Reloaded") == 1
+    assert "ERROR" not in log
 
 
 KEEPING = handler(
@@ -246,3 +271,17 @@ def test_polls_when_there_are_not_enough_watches(start: Start, tmp_path: Path) -
     after(server, lambda: renamed_over(path, sends("'a2'")), "Reloaded .*changed /a$")
     assert server.ask("/a") == "a2"
     assert server.log.text.count("instead of watched") == 1
+
+
+def test_the_chat_keeps_its_clients_when_it_is_edited(start: Start, tmp_path: Path) -> None:
+    source = (REPOSITORY / "handlers" / "chat_wsh.py").read_text()
+    path = write(tmp_path, "chat_wsh.py", source)
+    server = serve(start)
+    with server.talk("/chat") as first:
+        assert first.recv(SECONDS) == "guest 1 came in"
+        renewed = source.replace("came in", "is here")
+        after(server, lambda: renamed_over(path, renewed), r"changed /chat \(1 open connection")
+        with server.talk("/chat") as second:
+            assert second.recv(SECONDS) == first.recv(SECONDS) == "guest 2 is here"
+            first.send("hello")
+            assert second.recv(SECONDS) == "guest 1: hello"

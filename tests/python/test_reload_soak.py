@@ -1,0 +1,196 @@
+"""Random file operations, and after each few of them: is served what must be served?
+
+The seed is fixed. `WSHOST_SOAK_SEED` and `WSHOST_SOAK_OPERATIONS` take others; the output names them.
+"""
+
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Optional
+
+from serving import Server, Start, wait_until, write
+
+OPERATIONS = int(os.environ.get("WSHOST_SOAK_OPERATIONS", "2000"))
+SEED = int(os.environ.get("WSHOST_SOAK_SEED", "5"))
+BATCH = 12
+
+GOOD = """
+import os, sys
+sys.path[:0] = [p for p in [{root!r}] if p not in sys.path]
+import {helper}
+
+
+def web_socket_do_extra_handshake(request):
+    pass
+
+
+def web_socket_transfer_data(request):
+    request.ws_stream.send_message("{version}")
+    request.ws_stream.send_message({helper}.VALUE)
+"""
+
+Answer = Optional[tuple[str, str]]
+
+
+class Tree:
+    """The files, what they hold, and what may be served of each."""
+
+    def __init__(self, root: Path, outside: Path, seed: int) -> None:
+        self.root = root
+        self.outside = outside
+        self.random = random.Random(seed)
+        self.versions = 0
+        # Path → the version and helper that the file holds, or None for one that does not load.
+        self.held: dict[Path, Optional[tuple[str, str]]] = {}
+        self.helpers = {"help0": "0", "help1": "0"}
+        # Of the batch: good versions that were at a path, and the paths that were away.
+        self.passed: dict[Path, set[str]] = {}
+        self.away: set[Path] = set()
+        for name in self.helpers:
+            write(root, f"{name}.py", "VALUE = '0'\n")
+
+    def path(self) -> Path:
+        """Some path, of a file that is there or not."""
+        folder = self.random.choice(["", "a", "b", "b/c", "d"])
+        return self.root / folder / f"h{self.random.randrange(3)}_wsh.py"
+
+    def source(self, path: Path) -> str:
+        """A new source for the path: one that loads, or one that does not."""
+        self.versions += 1
+        if self.random.random() < 0.25:
+            self.held[path] = None
+            return self.random.choice(["def (:\n", "raise KeyError('bad')\n", "x = 1\n", ""])
+        held = self.held[path] = (f"v{self.versions}", self.random.choice(list(self.helpers)))
+        self.passed.setdefault(path, set()).add(held[0])
+        return GOOD.format(root=str(self.root), version=held[0], helper=held[1])
+
+    def in_place(self) -> None:
+        """Writes a file, through the link if it is one."""
+        path = self.path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.source(path))
+
+    def rename_over(self) -> None:
+        """Puts a whole file into a place."""
+        path = self.path()
+        fresh = write(path.parent, "fresh.tmp", self.source(path))
+        fresh.replace(path)
+
+    def link(self) -> None:
+        """Puts a link to a file of its own into a place."""
+        path = self.path()
+        target = write(self.outside, f"{self.versions}.py", self.source(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".link")
+        new.symlink_to(target)
+        new.replace(path)
+
+    def unlink(self) -> None:
+        """Removes a file."""
+        if self.held:
+            path = self.random.choice(sorted(self.held))
+            path.unlink()
+            self.gone(path)
+
+    def gone(self, path: Path) -> None:
+        """Takes note that a file is away."""
+        del self.held[path]
+        self.away.add(path)
+
+    def move(self) -> None:
+        """Gives a file the name of another."""
+        path = self.path()
+        if self.held and (old := self.random.choice(sorted(self.held))) != path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            old.replace(path)
+            held = self.held[path] = self.held[old]
+            if held:
+                self.passed.setdefault(path, set()).add(held[0])
+            self.gone(old)
+
+    def move_folder(self) -> None:
+        """Gives a folder another name, in the place of one that is removed."""
+        old, new = self.root / "d", self.root / self.random.choice(["a", "b/c"])
+        if not old.exists():
+            return
+        if new.exists():
+            shutil.rmtree(new)
+            for path in [path for path in self.held if path.parent == new]:
+                self.gone(path)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        old.rename(new)
+        for path in [path for path in self.held if path.parent == old]:
+            held = self.held[new / path.name] = self.held[path]
+            if held:
+                self.passed.setdefault(new / path.name, set()).add(held[0])
+            self.gone(path)
+
+    def drop(self) -> None:
+        """What editors leave lying about."""
+        write(self.root, self.random.choice(["4913", ".#h0_wsh.py~", "h1_wsh.py~", ".h0_wsh.py.swp"]), "x")
+
+    def helper(self) -> None:
+        """Changes a module that handlers import."""
+        name = self.random.choice(list(self.helpers))
+        self.versions += 1
+        self.helpers[name] = str(self.versions)
+        fresh = write(self.root, "helper.tmp", f"VALUE = '{self.versions}'\n")
+        fresh.replace(self.root / f"{name}.py")
+
+    def step(self) -> None:
+        """One operation."""
+        operations = [self.in_place, self.rename_over, self.link, self.unlink, self.move, self.drop]
+        self.random.choice([*operations, *operations, self.move_folder, self.helper])()
+
+    def is_right(self, path: Path, answer: Answer, before: Answer) -> bool:
+        """Whether a path may be answered like this, if it was answered like that before the batch."""
+        if path not in self.held:
+            return answer is None
+        held = self.held[path]
+        if held is not None:
+            return answer == (held[0], self.helpers[held[1]])
+        # It does not load: its last good version, which may have come and gone between two looks.
+        if answer is None:
+            return before is None or path in self.away
+        return answer == before or answer[0] in self.passed.get(path, set())
+
+
+def ask(server: Server, root: Path, path: Path) -> Answer:
+    resource = "/" + str(path.relative_to(root)).removesuffix("_wsh.py")
+    with server.raw(resource, upgraded=False) as client:
+        status, _ = client.response()
+        if status == 404:
+            return None
+        assert status == 101, f"{resource}: {status}"
+        return client.frame().payload.decode(), client.frame().payload.decode()
+
+
+def test_what_is_served_is_what_is_there(start: Start, tmp_path: Path) -> None:
+    print(f"WSHOST_SOAK_SEED={SEED} WSHOST_SOAK_OPERATIONS={OPERATIONS}")
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    tree = Tree(root, outside, SEED)
+    server = start("--allow-handlers-outside-root-dir", root=root)
+    served: dict[Path, Answer] = {}
+    for done in range(0, OPERATIONS, BATCH):
+        for _ in range(min(BATCH, OPERATIONS - done)):
+            tree.step()
+        for path in sorted({*tree.held, *served}):
+            before = served.get(path)
+
+            def is_right(path: Path = path, before: Answer = before) -> bool:
+                served[path] = ask(server, root, path)
+                return tree.is_right(path, served[path], before)
+
+            try:
+                wait_until(is_right, f"{path} after {done} operations")
+            except AssertionError:
+                print(
+                    f"held: {tree.held.get(path)}, helpers: {tree.helpers}, passed: {tree.passed.get(path)}"
+                )
+                print(f"away: {path in tree.away}, before: {before}, served: {served[path]}")
+                raise
+        tree.passed.clear()
+        tree.away.clear()
+    assert tree.versions > OPERATIONS / 4
