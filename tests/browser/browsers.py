@@ -4,6 +4,7 @@ Firefox is driven over Marionette (Mozilla's own driver; geckodriver is not need
 Both are the browsers of the system; nothing is downloaded.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -70,11 +71,11 @@ def wait_for(browser: Browser, expression: str, *args: Any) -> Any:
       for (;;) {
         const value = %s;
         if (value) return value;
-        if (performance.now() > deadline) throw new Error("not within 30 s");
+        if (performance.now() > deadline) throw new Error("not within 30 s: " + %s);
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
     """
-    return run(browser, body % expression, *args)
+    return run(browser, body % (expression, json.dumps(expression)), *args)
 
 
 class Firefox:
