@@ -17,7 +17,7 @@ use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
 use super::handshake::do_handshake;
 use super::loader::PythonLoader;
-use super::python_logging::{Level, Logger, repr, traceback};
+use super::python_logging::{Level, Logger, give_kept, repr, traceback};
 use super::request::Request;
 use super::running::Running;
 use super::socket::Socket;
@@ -126,6 +126,10 @@ impl Task {
     fn run(self, py: Python<'_>) {
         let socket = Arc::clone(&self.socket);
         let on_error = self.on_error.clone();
+        // What the server has logged comes before what the handler logs.
+        if let Err(error) = give_kept(py) {
+            error.write_unraisable(py, None);
+        }
         let registration = Registration::new(self.number, self.head.target.clone(), Arc::clone(&socket));
         // Others than `Exception` (SystemExit, ...) end the thread without a word, as in the reference.
         if let Err(error) = self.serve(py, &registration)

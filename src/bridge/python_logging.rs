@@ -3,12 +3,15 @@
 //! They go through Python's `logging`, so that harnesses and handlers see them; in the server process a
 //! handler of the root logger passes them on to `crate::logging`.
 
+use std::thread::{self, ThreadId};
+
+use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use crate::config::{LogConfig, LogLevel};
 use crate::error::StartError;
-use crate::logging::{self, LOG_REQUEST, LOG_SERVER};
+use crate::logging::{self, KeptRecord, LOG_REQUEST, LOG_SERVER};
 
 /// `logging.DEBUG` and so on, and pywebsocket's own `common.LOGLEVEL_FINE`.
 #[derive(Debug, Clone, Copy)]
@@ -143,9 +146,46 @@ pub fn keep_log(py: Python<'_>) -> PyResult<()> {
 ///
 /// An error is what a log handler raised, or a handler of a signal.
 pub fn hand_over(py: Python<'_>) -> PyResult<()> {
-    while let Some(record) = logging::take_kept() {
-        let logger = py.import("logging")?.call_method1("getLogger", (record.logger,))?;
-        logger.call_method1("log", (number(record.level), "%s", record.message))?;
-    }
+    give_kept(py)?;
     keep_log(py)
+}
+
+/// The thread that has taken a kept record and gives it to `logging`.
+static GIVING: Mutex<Option<ThreadId>> = Mutex::new(None);
+/// Notified when it has done so.
+static GIVEN: Condvar = Condvar::new();
+
+/// Gives the records that were kept to Python's `logging` in their order, also when several threads do so: behind
+/// this call `logging` has everything from before it.
+///
+/// Raises as [`hand_over`].
+pub fn give_kept(py: Python<'_>) -> PyResult<()> {
+    while let Some(record) = super::detach::detached(py, next_kept) {
+        let given = give(py, &record);
+        *GIVING.lock() = None;
+        GIVEN.notify_all();
+        given?;
+    }
+    Ok(())
+}
+
+/// The record whose turn it is, for this thread to give. `None` when there is none, or when this thread is giving
+/// one: a log handler starts or stops a server.
+fn next_kept() -> Option<KeptRecord> {
+    let this = thread::current().id();
+    let mut giving = GIVING.lock();
+    while let Some(other) = *giving {
+        if other == this {
+            return None;
+        }
+        GIVEN.wait(&mut giving);
+    }
+    let record = logging::take_kept()?;
+    *giving = Some(this);
+    Some(record)
+}
+
+fn give(py: Python<'_>, record: &KeptRecord) -> PyResult<()> {
+    let logger = py.import("logging")?.call_method1("getLogger", (&record.logger,))?;
+    logger.call_method1("log", (number(record.level), "%s", &record.message)).map(drop)
 }

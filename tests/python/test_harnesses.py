@@ -562,3 +562,89 @@ def test_mochitest_layout(handlers: Path, tmp_path: Path) -> None:
     assert missing.returncode == 1
     assert "there is no wshost program in PATH" in missing.stderr
     assert len(missing.stderr.splitlines()) == 1
+
+
+def test_what_the_server_logs_comes_to_logging_in_order(
+    handlers: Path, tmp_path: Path, scripts: list[Script]
+) -> None:
+    (handlers / "logs_wsh.py").write_text(
+        "import logging\n"
+        "def web_socket_do_extra_handshake(request):\n"
+        "    logging.getLogger('theirs').warning('handshake')\n"
+        "def web_socket_transfer_data(request):\n"
+        "    logging.getLogger('theirs').warning('data')\n"
+        "    print('{\"printed\": true}', flush=True)\n"
+        "    logging.getLogger('theirs').warning('done')\n"
+    )
+    script = Script(
+        """
+        import logging, types
+        from pywebsocket3 import websocket_server
+
+        handler_logged = threading.Event()
+
+        class Saying(logging.Handler):
+            def emit(self, record):
+                say(name=record.name, level=record.levelname, text=record.getMessage())
+                if record.name == "theirs":
+                    handler_logged.set()
+
+        class Slow(logging.Filter):
+            # Gives a handler the time to be faster, which it must not be.
+            def filter(self, record):
+                if "/missing" in record.getMessage():
+                    handler_logged.wait(0.5)
+                return True
+
+        logging.getLogger("pywebsocket3.request_handler.WebSocketRequestHandler").addFilter(Slow())
+        logging.getLogger().addHandler(Saying())
+        logging.getLogger().setLevel(logging.INFO)
+        options = types.SimpleNamespace(server_host="127.0.0.1", port=0, websock_handlers=sys.argv[1])
+        server = websocket_server.WebSocketServer(options)
+        threading.Thread(target=server.serve_forever).start()
+        say(port=server.server_port)
+        listen()
+        logging.getLogger("pywebsocket3.request_handler").setLevel(logging.ERROR)
+        say(quiet=True)
+        listen()
+        server.shutdown()
+        say(stopped=True)
+        """,
+        tmp_path,
+        str(handlers),
+    )
+    scripts.append(script)
+    server = "pywebsocket3.websocket_server.WebSocketServer"
+    request = "pywebsocket3.request_handler.WebSocketRequestHandler"
+    heard = [script.hear()]
+    while "port" not in heard[-1]:
+        heard.append(script.hear())
+    port = heard[-1]["port"]
+    assert {"name": server, "level": "INFO", "text": f"Listen on: 127.0.0.1:{port}"} in heard
+
+    with pytest.raises(HTTPError, match="404"):
+        get(port, "/missing")
+    with connect(f"ws://127.0.0.1:{port}/logs"):
+        pass
+
+    def theirs(text: str) -> dict[str, object]:
+        return {"name": "theirs", "level": "WARNING", "text": text}
+
+    heard = [script.hear()]
+    while heard[-1] != theirs("done"):
+        heard.append(script.hear())
+    answered = {"name": request, "level": "INFO", "text": '"GET /missing HTTP/1.1" 404 -'}
+    # Others may stand between.
+    order = [line for line in heard if line == answered or line.get("name") == "theirs" or "printed" in line]
+    assert order == [answered, theirs("handshake"), theirs("data"), {"printed": True}, theirs("done")]
+    script.tell()
+    while "quiet" not in script.hear():
+        pass
+    with pytest.raises(HTTPError, match="404"):
+        get(port, "/missing")
+    script.tell()
+    rest = [script.hear()]
+    while "stopped" not in rest[-1]:
+        rest.append(script.hear())
+    assert [line for line in rest if line.get("name") == request] == []
+    assert script.end() == (0, "")
