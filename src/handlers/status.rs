@@ -81,3 +81,91 @@ impl<S> Snapshot<S> {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::reload::digest;
+    use super::super::testing::{Place, text};
+    use super::super::usage::InUse;
+    use super::*;
+
+    fn in_use(snapshot: &Snapshot<String>) -> InUse<String> {
+        InUse::new(snapshot.resolve("/a").unwrap().unwrap())
+    }
+
+    #[test]
+    fn tells_what_serves() {
+        let begin = SystemTime::now();
+        let place = Place::with(&[("a_wsh.py", "a1 needs h.py"), ("h.py", ""), ("sub/b_wsh.py", "b1")]);
+        let registry = place.open();
+        assert!(registry.add_alias("/0", "/a"));
+        assert!(registry.add_alias("/z", "/a"));
+        let [a, b] = &registry.snapshot().status()[..] else { panic!("not two files") };
+        assert_eq!((&a.path, &b.path), (&place.path("a_wsh.py"), &place.path("sub/b_wsh.py")));
+        assert_eq!((a.resource.as_deref(), b.resource.as_deref()), (Some("/a"), Some("/sub/b")));
+        assert_eq!(a.aliases, ["/0", "/z"], "before and behind the file's own resource");
+        assert!(b.aliases.is_empty());
+        assert_eq!((a.version, a.digest), (1, Some(digest(b"a1 needs h.py"))));
+        assert!((begin..=SystemTime::now()).contains(&a.loaded_at.unwrap()));
+        assert_eq!(a.depends_on, [place.path("h.py")]);
+        assert!(b.depends_on.is_empty());
+        assert!(a.error.is_none() && b.error.is_none());
+    }
+
+    #[test]
+    fn counts_connections_by_version() {
+        let place = Place::with(&[("a_wsh.py", "a1")]);
+        let registry = place.open();
+        let counts = || {
+            let status = &registry.snapshot().status()[0];
+            (status.version, status.open_connections, status.old_connections)
+        };
+        let first = in_use(&registry.snapshot());
+        let also_first = in_use(&registry.snapshot());
+        assert_eq!(counts(), (1, 2, 0));
+        place.write("a_wsh.py", "a2");
+        registry.refresh();
+        assert_eq!(counts(), (2, 0, 2));
+        let second = in_use(&registry.snapshot());
+        drop(also_first);
+        assert_eq!(counts(), (2, 1, 1));
+        place.write("a_wsh.py", "a3");
+        registry.refresh();
+        assert_eq!(counts(), (3, 0, 2), "of all earlier versions");
+        place.write("a_wsh.py", "FAIL");
+        assert_eq!(registry.refresh().left_behind, 0);
+        assert_eq!(counts(), (3, 0, 2));
+        drop((first, second));
+        assert_eq!(counts(), (3, 0, 0));
+    }
+
+    #[test]
+    fn tells_why_a_file_does_not_load() {
+        let place = Place::with(&[("a_wsh.py", "a1"), ("b_wsh.py", "FAIL b needs h.py")]);
+        let registry = place.open();
+        let good = registry.snapshot().status();
+        let connection = in_use(&registry.snapshot());
+        place.write("a_wsh.py", "FAIL a");
+        registry.refresh();
+        let snapshot = registry.snapshot();
+        let [a, b] = &snapshot.status()[..] else { panic!("not two files") };
+        let message = |status: &HandlerStatus| status.error.as_ref().unwrap().message.clone();
+        assert_eq!(message(a), "FAIL a");
+        assert_eq!(text(&snapshot, "/a").as_deref(), Some("a1"));
+        let of_version = |status: &HandlerStatus| (status.version, status.digest, status.loaded_at);
+        assert_eq!(of_version(a), of_version(&good[0]), "of the version that serves, not of the file");
+        assert_eq!((a.open_connections, a.old_connections), (1, 0));
+        assert_eq!(message(b), "FAIL b needs h.py");
+        assert_eq!(b.resource.as_deref(), Some("/b"));
+        assert_eq!(of_version(b), (0, None, None));
+        assert_eq!(b.depends_on, [place.path("h.py")]);
+        place.write("a_wsh.py", "a2");
+        registry.refresh();
+        let repaired = &registry.snapshot().status()[0];
+        assert!(repaired.error.is_none());
+        assert_eq!((repaired.version, repaired.old_connections), (2, 1));
+        assert_eq!(Arc::strong_count(connection.handler()), 1, "nobody else holds the old version");
+    }
+}

@@ -17,7 +17,8 @@ use crate::config::HandlersConfig;
 /// No test waits longer for something that should happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A suite is the file's text. A text that begins with `FAIL` does not load.
+/// A suite is the file's text. A text that begins with `FAIL` does not load; what stands behind `needs ` names a
+/// helper module beside the file.
 #[derive(Clone, Default)]
 pub struct StubLoader {
     shared: Arc<Shared>,
@@ -96,12 +97,13 @@ impl Loader for StubLoader {
         self.pass_gate(path);
         let text = fs::read_to_string(path).unwrap_or_else(|error| format!("FAIL {error}"));
         self.shared.running.fetch_sub(1, Ordering::SeqCst);
+        let depends_on = text.split_once("needs ").map(|(_, helper)| path.with_file_name(helper));
         let suite = if text.starts_with("FAIL") {
             Err(LoadError { message: text, traceback: Some("Traceback: line 1\n".to_owned()) })
         } else {
             Ok(text)
         };
-        Loaded { suite, depends_on: Vec::new() }
+        Loaded { suite, depends_on: depends_on.into_iter().collect() }
     }
 
     fn renew(&self, _: &[PathBuf]) {}

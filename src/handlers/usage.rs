@@ -17,10 +17,9 @@ pub struct Usage {
 impl Usage {
     /// For the version that follows this one.
     pub(super) fn next(&self) -> Self {
-        let all = self.earlier.iter().chain([&self.version]);
         // Without another owner, the version that it counts is gone.
-        let earlier = all.filter(|count| Arc::strong_count(count) > 1).cloned().collect();
-        Self { version: Arc::default(), earlier }
+        let alive = self.earlier.iter().filter(|count| Arc::strong_count(count) > 1);
+        Self { version: Arc::default(), earlier: alive.chain([&self.version]).cloned().collect() }
     }
 
     /// Connections of this version.
