@@ -58,13 +58,17 @@ pub async fn wait_for(connections: TaskTracker, grace: Duration) -> bool {
 async fn watch(mut signals: Signal, number: i32, stop: CancellationToken) {
     while signals.recv().await.is_some() {
         if stop.is_cancelled() {
-            // SAFETY: `_exit` touches no memory of the process. `exit` would run handlers that wait for
-            // handler threads.
-            unsafe { libc::_exit(128 + number) }
+            exit_at_once(128 + number);
         }
         tracing::info!(target: LOG_SERVER, "Stopping on signal {number}; once more ends the process at once");
         stop.cancel();
     }
+}
+
+/// Ends the process without waiting for anything: `exit` would run what waits for handler threads.
+pub fn exit_at_once(code: i32) -> ! {
+    // SAFETY: `_exit` touches no memory of the process.
+    unsafe { libc::_exit(code) }
 }
 
 /// Whether the process ignores the signal `number`.

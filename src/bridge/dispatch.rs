@@ -21,6 +21,7 @@ use crate::error::StartError;
 use crate::handlers::map_file::{self, MapProblem};
 use crate::handlers::registry::{Handler, Registry, Snapshot};
 use crate::handlers::resource;
+use crate::shutdown::exit_at_once;
 
 static LOG: Logger = Logger::new("pywebsocket3.dispatch.Dispatcher");
 
@@ -131,12 +132,34 @@ impl Dispatcher {
 
     fn run_transfer_data(&self, request: &Bound<'_, PyAny>) -> PyResult<()> {
         let suite = self.known_suite(request)?;
-        suite.get().transfer_data.bind(request.py()).call1((request,))?;
+        call_handler(&suite.get().transfer_data, request)?;
         if !request.getattr("server_terminated")?.is_truthy()? {
             request.getattr("ws_stream")?.call_method0("close_connection")?;
         }
         Ok(())
     }
+}
+
+/// Calls a handler's function. A child that it forked and that comes back from it ends here: the connection and
+/// the server are its parent's.
+fn call_handler(function: &Py<PyAny>, request: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = request.py();
+    let process = std::process::id();
+    let outcome = function.bind(py).call1((request,));
+    if std::process::id() == process {
+        return outcome.map(drop);
+    }
+    let code = outcome.map_or_else(|error| i32::from(complain(py, &error)), |_| 0);
+    exit_at_once(code)
+}
+
+/// Writes the traceback of an exception that is an error to stderr; `false` when it is none.
+fn complain(py: Python<'_>, error: &PyErr) -> bool {
+    let is_error = error.is_instance_of::<PyException>(py);
+    if is_error {
+        error.display(py);
+    }
+    is_error
 }
 
 /// What `name raised exception for RESOURCE: ` puts before a handler's exception.
@@ -251,7 +274,7 @@ impl Dispatcher {
     fn do_extra_handshake(&self, request: Bound<'_, PyAny>) -> PyResult<()> {
         let py = request.py();
         let suite = self.known_suite(&request)?;
-        let Err(error) = suite.get().do_extra_handshake.bind(py).call1((&request,)) else {
+        let Err(error) = call_handler(&suite.get().do_extra_handshake, &request) else {
             return Ok(());
         };
         if ABORTED_BY_USER.matches(py, &error) {

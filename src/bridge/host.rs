@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use super::connection::{Connection, address};
 use super::connections::{self, Registration};
-use super::detach::detached;
+use super::detach::{detached, prepare_forks};
 use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
 use super::handshake::do_handshake;
@@ -43,6 +43,7 @@ pub struct PythonHost {
 impl PythonHost {
     /// A host for what `registry` has loaded.
     pub fn new(registry: Arc<Registry<PythonLoader>>) -> Self {
+        prepare_forks();
         Self { registry, on_error: None }
     }
 

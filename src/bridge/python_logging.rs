@@ -56,16 +56,17 @@ impl Logger {
             .unwrap_or(false)
     }
 
-    /// Writes a record; `text` is only made when the level is on. A logging handler that fails costs the
-    /// record, not the connection.
+    /// Writes a record; `text` is only made when the level is on. Where Python's `logging` fails (a handler took
+    /// `sys.stderr` away, or put a bad handler there), the record goes straight to the server's log.
     pub fn log(&self, py: Python<'_>, level: Level, text: impl FnOnce() -> String) {
         if !self.enabled(py, level) {
             return;
         }
-        let written =
-            self.get(py).and_then(|logger| logger.call_method1("log", (level as i32, "%s", text())));
+        let text = text();
+        let written = self.get(py).and_then(|logger| logger.call_method1("log", (level as i32, "%s", &text)));
         if let Err(error) = written {
-            error.write_unraisable(py, None);
+            log_record(py, level as i32, self.name, &text);
+            log_record(py, Level::Warning as i32, self.name, &format!("Python's logging failed: {error}"));
         }
     }
 }

@@ -12,11 +12,14 @@ mod script;
 mod stream;
 mod tls;
 
+use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +40,9 @@ pub use listener::Listeners;
 
 /// How long `accept` rests after an error such as too many open files, which would come back at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long, beyond the grace, handlers may take to end. Only one that holds Python's lock takes longer.
+const END_TIME: Duration = Duration::from_secs(3);
 
 /// Serves until SIGINT or SIGTERM, and tells when it is ready ([`Config::ready`] and one line on stderr).
 /// SIGHUP reads the certificates again and calls `on_hangup`, on a thread that may block.
@@ -63,22 +69,48 @@ pub fn serve(
         .map_err(StartError::Runtime)?;
         ready::announce(&config, &listeners, tls.as_deref())?;
         let asked = Asked::of(&config);
-        let handlers = tokio::spawn(end_handlers(Arc::clone(&host), config.grace, stop.clone()));
+        let ended = end_handlers(Arc::clone(&host), config.grace, stop.clone());
+        let ended = ended.map_err(StartError::Runtime)?;
+        let ending = tokio::spawn(is_done(ended, config.grace + END_TIME, stop.clone()));
         run_with(listeners, config, host, asked, stop, tls).await?;
         // It reports a panic itself.
-        let _ = handlers.await;
-        Ok(())
+        Ok(ending.await.unwrap_or(false))
     });
     // A file system call that hangs must not hold up the end.
     runtime.shutdown_background();
-    result
+    if !result? {
+        // Nothing of Python would ever return, not even to the caller.
+        tracing::warn!(target: LOG_SERVER, "A handler does not let go of Python; ending without it");
+        shutdown::exit_at_once(0);
+    }
+    Ok(())
 }
 
-/// Ends the connections that handlers have once `stop` is cancelled.
-async fn end_handlers(host: Arc<dyn HandlerHost>, grace: Duration, stop: CancellationToken) {
+/// Ends the connections that handlers have once `stop` is cancelled; what it returns tells when that is done.
+///
+/// On a thread that may wait, because handlers are ended in Python. It is there from the start: a process that
+/// may have no more threads can still stop.
+fn end_handlers(
+    host: Arc<dyn HandlerHost>,
+    grace: Duration,
+    stop: CancellationToken,
+) -> io::Result<oneshot::Receiver<()>> {
+    let (done, ended) = oneshot::channel();
+    let runtime = Handle::current();
+    let end = move || {
+        runtime.block_on(stop.cancelled());
+        host.close_connections(grace);
+        // Nobody listens any more when the time is over.
+        let _ = done.send(());
+    };
+    thread::Builder::new().name("wshost-end".to_owned()).spawn(end)?;
+    Ok(ended)
+}
+
+/// Whether `ended` comes within `time` of the stop.
+async fn is_done(ended: oneshot::Receiver<()>, time: Duration, stop: CancellationToken) -> bool {
     stop.cancelled().await;
-    // On a thread that may wait: handlers are ended in Python.
-    let _ = tokio::task::spawn_blocking(move || host.close_connections(grace)).await;
+    tokio::time::timeout(time, ended).await.is_ok()
 }
 
 /// The threads that wait for sockets, files and timers.
@@ -182,6 +214,7 @@ async fn run_with(
 
 /// Accepts connections, each served by a task of its own, until the stop.
 async fn accept(listener: Listener, context: Arc<Context>, connections: TaskTracker, end: CancellationToken) {
+    let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
             () = context.stop.cancelled() => return,
@@ -190,12 +223,21 @@ async fn accept(listener: Listener, context: Arc<Context>, connections: TaskTrac
         };
         match accepted {
             Ok((socket, peer)) => {
+                if std::mem::take(&mut is_failing) {
+                    tracing::info!(target: LOG_SERVER, "Accepting connections again");
+                }
                 let connection = connection::serve(Arc::clone(&context), socket, peer);
                 let end = end.clone();
                 connections.spawn(async move { end.run_until_cancelled(connection).await });
             }
             Err(error) => {
-                tracing::warn!(target: LOG_SERVER, "Cannot accept a connection: {error}");
+                // Once, not at each try: the log must not fill up while there is nothing to be done.
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::warn!(
+                        target: LOG_SERVER,
+                        "Cannot accept a connection: {error}; trying again until it works"
+                    );
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

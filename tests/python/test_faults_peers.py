@@ -1,4 +1,4 @@
-"""Peers that vanish, reset, never read, never speak: each costs its own connection, and nothing is left behind."""
+"""Peers that vanish, reset, never read or never speak: each costs its own connection, and nothing stays."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Union
 
 import pytest
-from serving import ECHO, SECONDS, RawClient, Server, Start, client_frame, close_body, handler, wait_until, write
+from serving import (
+    ECHO,
+    SECONDS,
+    RawClient,
+    Server,
+    Start,
+    client_frame,
+    close_body,
+    handler,
+    wait_until,
+    write,
+)
 
 SILENT = 10_000
 """So many connections that say nothing."""

@@ -22,8 +22,10 @@ const MAY_USE: [(&str, &[&str]); 13] = [
 ];
 
 /// The same for the two parts that stand between the server and Python.
-const MAY_USE_BETWEEN: [(&str, &[&str]); 2] =
-    [("handlers", &["http"]), ("bridge", &["handlers", "http", "logging", "python_files", "websocket"])];
+const MAY_USE_BETWEEN: [(&str, &[&str]); 2] = [
+    ("handlers", &["http"]),
+    ("bridge", &["handlers", "http", "logging", "python_files", "shutdown", "websocket"]),
+];
 
 fn source_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of src/") {
