@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
 .PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons installed bench-reload \
-	lint fmt wheel venv clean rust
+	lint fmt wheel venv clean rust soak audit
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,13 @@ installed: venv rust
 bench-reload: venv rust ## Measure hot reload: latencies, failed connections, memory
 	cargo build --release --locked --bin wshost
 	$(BIN)/python benches/reload.py target/release/wshost
+
+soak: venv rust ## 100,000 connections and 5,000,000 messages against a release build (takes many minutes)
+	cargo build --release --locked --bin wshost
+	WSHOST=$(CURDIR)/target/release/wshost $(BIN)/python tests/soak/soak.py
+
+audit: venv rust ## Check the licences of all crates
+	$(BIN)/python -m pytest -n0 tests/python/test_licences.py
 
 lint: venv rust ## Check the style and the types
 	cargo fmt --check
