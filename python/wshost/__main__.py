@@ -13,12 +13,12 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     code = _native.main(sys.argv)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            try:
-                stream.flush()
-            except (OSError, ValueError):
-                pass  # Nobody is left to tell.
+    for name in ("stdout", "stderr"):
+        # A handler may have taken the stream away, or put anything in its place.
+        try:
+            getattr(sys, name).flush()
+        except Exception:
+            pass  # Nobody is left to tell.
     # Handlers that still run end with the process; Python is not finalized under them, which would abort it.
     os._exit(code)
 
