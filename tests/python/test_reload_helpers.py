@@ -203,6 +203,27 @@ def test_an_import_that_blocks_delays_only_its_own_update(start: Start, tmp_path
     wait_until(lambda: server.ask("/a") == "a3", "the last version")
 
 
+def test_a_helper_that_blocks_delays_only_the_handlers_that_need_it(start: Start, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    helper = write(tmp_path, "h.py", "VALUE = 'one'\n")
+    write(tmp_path, "middle.py", "from h import VALUE\n")
+    write(tmp_path, "a_wsh.py", sends("'a1 ' + h.VALUE", "import h"))
+    write(tmp_path, "b_wsh.py", sends("'b1 ' + middle.VALUE", "import middle"))
+    write(tmp_path, "c_wsh.py", sends("'c1'"))
+    server = serve(start)
+    waits = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.005)\n"
+    after(server, lambda: renamed_over(helper, f"{waits}VALUE = 'two'\n"), r"h\.py takes long to load")
+    after(server, lambda: write(tmp_path, "c_wsh.py", sends("'c2'")), "Reloaded .*changed /c$")
+    # One that needs the helper waits for it, with its own change, too.
+    write(tmp_path, "a_wsh.py", sends("'a2 ' + h.VALUE", "import h"))
+    after(server, lambda: write(tmp_path, "c_wsh.py", sends("'c3'")), "Reloaded .*changed /c$")
+    assert [server.ask(f"/{name}") for name in "abc"] == ["a1 one", "b1 one", "c3"]
+    gate.touch()
+    wait_until(lambda: server.ask("/a") == "a2 two", "the handler that imports the helper")
+    wait_until(lambda: server.ask("/b") == "b1 two", "the one that imports it through another")
+    assert loads(server).count("a_wsh.py") == 2, "never with the old helper"
+
+
 def test_without_a_watcher_a_late_load_is_published_too(start: Start, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     write(tmp_path, "a_wsh.py", sends("'a1'"))
