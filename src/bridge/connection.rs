@@ -22,7 +22,7 @@ pub struct Connection {
     /// The server's `(name, port)` as configured.
     #[pyo3(get)]
     local_addr: (String, u16),
-    head_lines: Vec<Vec<u8>>,
+    head: Box<[u8]>,
 }
 
 impl Connection {
@@ -33,8 +33,7 @@ impl Connection {
         head: &[u8],
     ) -> PyResult<Self> {
         let remote_addr = address(py, socket.peer)?.unbind();
-        let head_lines = head.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
-        Ok(Self { socket, remote_addr, local_addr, head_lines })
+        Ok(Self { socket, remote_addr, local_addr, head: head.into() })
     }
 
     /// The client's address as Python's sockets give it.
@@ -78,7 +77,8 @@ impl Connection {
 
     /// The lines of the request head as received, line ends included.
     fn get_memorized_lines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.head_lines.iter().map(|line| PyBytes::new(py, line)))
+        let lines: Vec<&[u8]> = self.head.split_inclusive(|&byte| byte == b'\n').collect();
+        PyList::new(py, lines.into_iter().map(|line| PyBytes::new(py, line)))
     }
 
     /// See `remote_addr`.

@@ -159,6 +159,8 @@ impl Task {
             }
             return Ok(());
         }
+        // What handlers see of the head is in the request by now; an idle connection does not keep it twice.
+        drop(self.head);
         request.setattr("_dispatcher", &dispatcher)?;
         registration.opened(request.clone().unbind());
         match dispatcher.call_method1("transfer_data", (&request,)) {

@@ -10,7 +10,7 @@
 //! - [`dispatch`] – the three calls; exception → status or close code
 //! - [`request`], [`connection`], [`stream`], [`frames`], [`handshake`], [`extensions`], [`util`],
 //!   [`header_util`] – the objects and functions that handlers see
-//! - [`socket`], [`transport`], [`detach`], [`limits`] – below them
+//! - [`payload`], [`socket`], [`transport`], [`detach`], [`limits`] – below them
 //! - [`exceptions`], [`python_logging`] – classes that Python defines and Rust raises; log records
 
 pub mod connection;
@@ -26,6 +26,7 @@ pub mod host;
 pub mod interpreter;
 pub mod limits;
 pub mod loader;
+pub mod payload;
 pub mod python_logging;
 pub mod request;
 pub mod running;

@@ -1,11 +1,12 @@
 //! The socket of a handler: blocking reads and writes, always called detached from Python.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::transport::Duplex;
 use crate::handlers::Transport;
@@ -14,7 +15,7 @@ use crate::websocket::mask::apply_mask;
 
 /// How much is read at once when a frame header is wanted: the header and a small payload together. What is
 /// read too much stays here, where `connection.read` finds it, too.
-const READ_AHEAD: usize = 4096;
+pub const READ_AHEAD: usize = 2048;
 
 /// How much memory a payload gets before its bytes arrive. A peer that announces 2^62 bytes costs no more.
 const PAYLOAD_RESERVE: u64 = 1 << 20;
@@ -67,6 +68,85 @@ pub struct RawFrame {
     pub payload: Vec<u8>,
 }
 
+/// A frame whose header was read. Nobody else reads from the socket while it lives.
+pub struct OpenFrame<'a> {
+    /// The header.
+    pub header: FrameHeader,
+    /// How many bytes of the payload are in the buffer that was given, still masked.
+    pub held: usize,
+    stream: Arc<Duplex>,
+    unread: MutexGuard<'a, BytesMut>,
+}
+
+impl<'a> OpenFrame<'a> {
+    /// The frame whose payload starts at the front of `unread`.
+    fn of_unread(
+        header: FrameHeader,
+        stream: Arc<Duplex>,
+        mut unread: MutexGuard<'a, BytesMut>,
+        buffer: &mut [u8; READ_AHEAD],
+    ) -> Self {
+        let wanted = usize::try_from(header.payload_length).unwrap_or(usize::MAX);
+        let held = wanted.min(unread.len()).min(buffer.len());
+        buffer[..held].copy_from_slice(&unread[..held]);
+        unread.advance(held);
+        Self { header, held, stream, unread }
+    }
+
+    /// Whether nothing has to be waited for.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.header.payload_length == self.held as u64
+    }
+
+    /// Fills `payload`, whose length is that of the frame's, with the bytes that are in `buffer` and those that are
+    /// still to come, takes the mask off and gives all of it. Waits for them.
+    pub fn fill<'p>(
+        mut self,
+        buffer: &[u8; READ_AHEAD],
+        payload: &'p mut [MaybeUninit<u8>],
+    ) -> Result<&'p mut [u8], FrameReadError> {
+        let (front, rest) = payload.split_at_mut(self.held);
+        copy(&buffer[..self.held], front);
+        let ahead = rest.len().min(self.unread.len());
+        let (front, mut rest) = rest.split_at_mut(ahead);
+        copy(&self.unread[..ahead], front);
+        self.unread.advance(ahead);
+        while !rest.is_empty() {
+            let wanted = rest.len() as u64;
+            match self.stream.read_whole(rest) {
+                Ok(0) => return Err(FrameReadError::Eof { wanted }),
+                Ok(count) => rest = &mut rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(FrameReadError::Io { wanted, source }),
+            }
+        }
+        // SAFETY: every byte was written: those that were here already, and the rest by `read_whole`.
+        let payload = unsafe { &mut *(std::ptr::from_mut(payload) as *mut [u8]) };
+        if let Some(key) = self.header.mask {
+            apply_mask(payload, key, 0);
+        }
+        Ok(payload)
+    }
+
+    /// The whole frame. Its memory grows as the bytes come. Waits for them.
+    pub fn into_raw(mut self, buffer: &[u8; READ_AHEAD]) -> Result<RawFrame, FrameReadError> {
+        let header = self.header;
+        let held = &buffer[..self.held];
+        let mut payload = read_payload(&self.stream, &mut self.unread, held, header.payload_length)?;
+        if let Some(key) = header.mask {
+            apply_mask(&mut payload, key, 0);
+        }
+        Ok(RawFrame { header, payload })
+    }
+}
+
+fn copy(from: &[u8], to: &mut [MaybeUninit<u8>]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        to.write(*from);
+    }
+}
+
 impl Socket {
     /// Takes over a transport and what was already read from it.
     pub fn new(transport: Transport, unread: &Bytes, peer: SocketAddr) -> Self {
@@ -104,14 +184,37 @@ impl Socket {
     /// Exactly `length` bytes, or the error with what was still wanted.
     pub fn read_exactly(&self, length: u64) -> Result<Vec<u8>, FrameReadError> {
         let stream = self.open().map_err(|source| FrameReadError::Io { wanted: length, source })?;
-        read_payload(&stream, &mut self.unread.lock(), length)
+        read_payload(&stream, &mut self.unread.lock(), &[], length)
     }
 
-    /// One frame. `masked` says whether it must be (RFC 6455 section 5.1: a client's must). Of a frame that is
-    /// refused, as much of the header is taken as it took to see that, as in the reference.
-    pub fn read_frame(&self, masked: bool, limit: u64) -> Result<RawFrame, FrameReadError> {
+    /// Begins to read a frame: waits for its header, and takes as much of the payload as came with it into
+    /// `buffer`. `masked` says whether the frame must be (RFC 6455 section 5.1: a client's must). Of a frame that
+    /// is refused, as much of the header is taken as it took to see that, as in the reference.
+    pub fn begin_frame(
+        &self,
+        masked: bool,
+        limit: u64,
+        buffer: &mut [u8; READ_AHEAD],
+    ) -> Result<OpenFrame<'_>, FrameReadError> {
         let stream = self.open().map_err(|source| FrameReadError::Io { wanted: 1, source })?;
         let mut unread = self.unread.lock();
+        if unread.is_empty() {
+            // Nothing is kept for a connection that only waits.
+            *unread = BytesMut::new();
+            let count = read_something(&stream, buffer, 2)?;
+            let read = &buffer[..count];
+            if let Ok(HeaderStep::Done { header, length }) = parse_header(read)
+                && header.mask.is_some() == masked
+                && header.payload_length <= limit
+            {
+                let held = header.payload_length.min((count - length) as u64);
+                let end = length + usize::try_from(held).unwrap_or(0);
+                unread.extend_from_slice(&read[end..]);
+                buffer.copy_within(length..end, 0);
+                return Ok(OpenFrame { header, held: end - length, stream, unread });
+            }
+            unread.extend_from_slice(read);
+        }
         let header = loop {
             if unread.len() >= 2 && (unread[1] & 0x80 != 0) != masked {
                 unread.advance(2);
@@ -128,18 +231,41 @@ impl Socket {
                 }
                 HeaderStep::Need(total) => {
                     let wanted = (total - unread.len()) as u64;
-                    read_ahead(&stream, &mut unread, wanted)?;
+                    let count = read_something(&stream, buffer, wanted)?;
+                    unread.extend_from_slice(&buffer[..count]);
                 }
             }
         };
         if header.payload_length > limit {
             return Err(FrameReadError::TooLarge);
         }
-        let mut payload = read_payload(&stream, &mut unread, header.payload_length)?;
-        if let Some(key) = header.mask {
-            apply_mask(&mut payload, key, 0);
+        Ok(OpenFrame::of_unread(header, stream, unread, buffer))
+    }
+
+    /// What [`begin_frame`](Self::begin_frame) gives, if a whole frame that nobody refuses is here already. Never
+    /// waits, so it may be called attached to Python.
+    pub fn buffered_frame(
+        &self,
+        masked: bool,
+        limit: u64,
+        buffer: &mut [u8; READ_AHEAD],
+    ) -> Option<OpenFrame<'_>> {
+        let mut unread = self.unread.try_lock()?;
+        let Ok(HeaderStep::Done { header, length }) = parse_header(&unread) else { return None };
+        let size = usize::try_from(header.payload_length).ok()?;
+        let fits = size <= buffer.len() && size <= unread.len() - length && header.payload_length <= limit;
+        if !fits || header.mask.is_some() != masked {
+            return None;
         }
-        Ok(RawFrame { header, payload })
+        let stream = self.open().ok()?;
+        unread.advance(length);
+        Some(OpenFrame::of_unread(header, stream, unread, buffer))
+    }
+
+    /// One frame, as [`begin_frame`](Self::begin_frame) reads it.
+    pub fn read_frame(&self, masked: bool, limit: u64) -> Result<RawFrame, FrameReadError> {
+        let mut buffer = [0; READ_AHEAD];
+        self.begin_frame(masked, limit, &mut buffer)?.into_raw(&buffer)
     }
 
     /// Writes `head` and `body` as one piece: no other thread's bytes come between.
@@ -194,27 +320,29 @@ fn read_retrying(stream: &Duplex, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Appends at least one byte to `unread`.
-fn read_ahead(stream: &Duplex, unread: &mut BytesMut, wanted: u64) -> Result<(), FrameReadError> {
-    let held = unread.len();
-    unread.resize(held + READ_AHEAD, 0);
-    let result = read_retrying(stream, &mut unread[held..]);
-    unread.truncate(held + result.as_ref().copied().unwrap_or(0));
-    match result {
+/// Reads at least one byte into `buffer`; the error of an end of the stream says that `wanted` were missing.
+fn read_something(stream: &Duplex, buffer: &mut [u8], wanted: u64) -> Result<usize, FrameReadError> {
+    match read_retrying(stream, buffer) {
         Ok(0) => Err(FrameReadError::Eof { wanted }),
-        Ok(_) => Ok(()),
+        Ok(count) => Ok(count),
         Err(source) => Err(FrameReadError::Io { wanted, source }),
     }
 }
 
-/// `length` bytes: first those that were read ahead, then straight from the socket.
-fn read_payload(stream: &Duplex, unread: &mut BytesMut, length: u64) -> Result<Vec<u8>, FrameReadError> {
+/// `length` bytes: those that are `held`, then those that were read ahead, then straight from the socket.
+fn read_payload(
+    stream: &Duplex,
+    unread: &mut BytesMut,
+    held: &[u8],
+    length: u64,
+) -> Result<Vec<u8>, FrameReadError> {
     let reserve = usize::try_from(length.min(PAYLOAD_RESERVE)).unwrap_or(usize::MAX);
     let mut payload = Vec::with_capacity(reserve);
-    let ahead = unread.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+    payload.extend_from_slice(held);
+    let ahead = unread.len().min(usize::try_from(length).unwrap_or(usize::MAX) - held.len());
     payload.extend_from_slice(&unread[..ahead]);
     unread.advance(ahead);
-    let wanted = length - ahead as u64;
+    let wanted = length - payload.len() as u64;
     if wanted > 0 {
         let result = stream.read_up_to(wanted, &mut payload);
         let missing = length - payload.len() as u64;

@@ -20,15 +20,15 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 use super::connection::{Connection, unpack_pair, with_bytes};
 use super::detach::detached;
 use super::exceptions::{
-    BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8, UNSUPPORTED_FRAME, os_error,
-    prepend_message,
+    BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, UNSUPPORTED_FRAME, os_error, prepend_message,
 };
 use super::frames::{
     self, Fragmenter, Frame, build_fragment, control_frame, create_closing_handshake_body, no_filters,
 };
 use super::limits::max_message_size;
+use super::payload;
 use super::python_logging::{Level, Logger, repr};
-use super::socket::{FrameReadError, RawFrame};
+use super::socket::{FrameReadError, READ_AHEAD, RawFrame};
 use crate::websocket::close::parse_body;
 use crate::websocket::frame::{FrameHeader, opcode};
 use crate::websocket::message::{Assembler, Complete, FragmentError};
@@ -46,6 +46,14 @@ const NO_STATUS_RECEIVED: i64 = 1005;
 struct Receiving {
     assembler: Assembler,
     last_opcode: Option<u8>,
+}
+
+/// What comes next.
+enum Next<'py> {
+    /// A frame that has to go through filters, or together with others, or that is a control frame.
+    Frame(RawFrame),
+    /// A message as the handler gets it.
+    Message(Bound<'py, PyAny>),
 }
 
 /// Messages over a connection (RFC 6455).
@@ -185,9 +193,56 @@ impl Stream {
         })
     }
 
-    /// The next frame after the incoming frame filters, checked for what nobody negotiated.
-    fn next_frame(&self, py: Python<'_>) -> PyResult<RawFrame> {
-        let mut frame = self.read_frame(py)?;
+    /// The next frame; when it comes from a socket of ours and nothing has to be done to it, as the message that
+    /// it is.
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Next<'py>> {
+        let connection = self.connection(py)?;
+        let Ok(own) = connection.cast_exact::<Connection>() else {
+            return self.read_frame(py).map(Next::Frame);
+        };
+        let socket = &own.get().socket;
+        let masked = self.option(intern!(py, "unmask_receive"))?.is_truthy()?;
+        let limit = max_message_size();
+        let mut buffer = [0; READ_AHEAD];
+        let frame = match socket.buffered_frame(masked, limit, &mut buffer) {
+            Some(frame) => frame,
+            None => detached(py, || socket.begin_frame(masked, limit, &mut buffer))
+                .map_err(|error| Self::read_error(&connection, error))?,
+        };
+        let header = frame.header;
+        let next = if self.is_message(py, &header)? {
+            let error = |error| Self::read_error(&connection, error);
+            Next::Message(payload::receive(py, frame, &mut buffer, error)?)
+        } else {
+            let raw = detached(py, || frame.into_raw(&buffer));
+            Next::Frame(raw.map_err(|error| Self::read_error(&connection, error))?)
+        };
+        frames::report_header(&header, self.fine, |level, text| LOG.log(py, level, || text));
+        Ok(next)
+    }
+
+    /// Whether a frame is a message of its own that no filter wants to see; notes its opcode if so.
+    fn is_message(&self, py: Python<'_>, header: &FrameHeader) -> PyResult<bool> {
+        let FrameHeader { fin, rsv1, rsv2, rsv3, opcode, payload_length, .. } = *header;
+        let is_data = matches!(opcode, opcode::TEXT | opcode::BINARY);
+        if !is_data || !fin || rsv1 || rsv2 || rsv3 || !payload::is_direct(payload_length) {
+            return Ok(false);
+        }
+        for name in [intern!(py, "incoming_frame_filters"), intern!(py, "incoming_message_filters")] {
+            if !no_filters(&self.option(name)?)? {
+                return Ok(false);
+            }
+        }
+        let mut receiving = self.receiving.lock();
+        if receiving.assembler.open_opcode().is_some() {
+            return Ok(false);
+        }
+        receiving.last_opcode = Some(opcode);
+        Ok(true)
+    }
+
+    /// A frame after the incoming frame filters, checked for what nobody negotiated.
+    fn filtered(&self, py: Python<'_>, mut frame: RawFrame) -> PyResult<RawFrame> {
         if opcode::is_control(frame.header.opcode) && frame.payload.len() > 125 {
             let text = "Payload data size of control frames must be 125 bytes or less";
             return Err(INVALID_FRAME.error(py, text));
@@ -222,10 +277,7 @@ impl Stream {
         match (message.opcode, filtered) {
             (opcode::BINARY, None) => Ok(PyBytes::new(py, &message.payload).into_any()),
             (opcode::BINARY, Some(payload)) => Ok(payload),
-            (opcode::TEXT, None) => match simdutf8::basic::from_utf8(&message.payload) {
-                Ok(text) => Ok(PyString::new(py, text).into_any()),
-                Err(_) => decode_text(PyBytes::new(py, &message.payload).into_any()),
-            },
+            (opcode::TEXT, None) => payload::text(py, &message.payload),
             (opcode::TEXT, Some(payload)) => decode_text(payload),
             (other, _) => Err(UNSUPPORTED_FRAME.error(py, format!("Opcode {other} is not supported"))),
         }
@@ -267,16 +319,12 @@ impl Stream {
     }
 }
 
-/// `bytes.decode('utf-8')`; bytes that are no UTF-8 are `InvalidUTF8Exception`.
+/// What a filter gave for the payload of a text message, decoded.
 fn decode_text(payload: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let py = payload.py();
-    payload.call_method1(intern!(py, "decode"), (intern!(py, "utf-8"),)).map_err(|error| {
-        if error.is_instance_of::<pyo3::exceptions::PyUnicodeDecodeError>(py) {
-            INVALID_UTF8.error(py, error.value(py))
-        } else {
-            error
-        }
-    })
+    payload
+        .call_method1(intern!(py, "decode"), (intern!(py, "utf-8"),))
+        .map_err(|error| payload::invalid_utf8(py, error))
 }
 
 #[pymethods]
@@ -427,7 +475,10 @@ impl Stream {
             return Err(BAD_OPERATION.error(py, text));
         }
         loop {
-            let frame = self.next_frame(py)?;
+            let frame = match self.next(py)? {
+                Next::Message(message) => return Ok(Some(message)),
+                Next::Frame(frame) => self.filtered(py, frame)?,
+            };
             let Some(message) = self.assemble(py, frame)? else {
                 continue;
             };

@@ -3,6 +3,7 @@
 //! Must not import pyo3.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 
@@ -49,6 +50,23 @@ impl Duplex {
             Self::Tcp(socket) => (&*socket).read(buffer),
             Self::Unix(socket) => (&*socket).read(buffer),
             Self::Tls(tls) => (&**tls).read(buffer),
+        }
+    }
+
+    /// One read that waits until `buffer` is full, if the transport can: the kernel wakes the thread once. Fewer
+    /// bytes are no error; 0 at the end of the stream.
+    pub fn read_whole(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => SockRef::from(socket).recv_with_flags(buffer, libc::MSG_WAITALL),
+            Self::Unix(socket) => SockRef::from(socket).recv_with_flags(buffer, libc::MSG_WAITALL),
+            Self::Tls(tls) => {
+                for byte in &mut *buffer {
+                    byte.write(0);
+                }
+                // SAFETY: every byte was written.
+                let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [u8]) };
+                (&**tls).read(buffer)
+            }
         }
     }
 

@@ -118,7 +118,8 @@ pub enum InflateError {
 #[derive(Debug)]
 struct StreamInflater {
     window_bits: u8,
-    stream: Decompress,
+    /// Made when there is something to inflate: its window takes as much memory as an idle connection.
+    stream: Option<Decompress>,
     /// The final block was read; the next byte belongs to a new stream.
     ended: bool,
 }
@@ -126,7 +127,7 @@ struct StreamInflater {
 impl StreamInflater {
     fn new(window_bits: u8) -> Self {
         let window_bits = window_bits.clamp(MIN_ZLIB_WINDOW_BITS, MAX_WINDOW_BITS);
-        Self { window_bits, stream: Decompress::new_with_window_bits(false, window_bits), ended: false }
+        Self { window_bits, stream: None, ended: false }
     }
 
     fn reset(&mut self) {
@@ -154,11 +155,14 @@ impl StreamInflater {
             }
             let wanted = input.len().saturating_mul(3).max(start).clamp(MIN_GROWTH, MAX_GROWTH);
             output.resize(start.saturating_add(wanted).min(max), 0);
-            let (read_before, written_before) = (self.stream.total_in(), self.stream.total_out());
-            let result = self.stream.decompress(input, &mut output[start..], FlushDecompress::None);
-            let room = unread(&output[start..], self.stream.total_out() - written_before).len();
+            let window_bits = self.window_bits;
+            let stream =
+                self.stream.get_or_insert_with(|| Decompress::new_with_window_bits(false, window_bits));
+            let (read_before, written_before) = (stream.total_in(), stream.total_out());
+            let result = stream.decompress(input, &mut output[start..], FlushDecompress::None);
+            let room = unread(&output[start..], stream.total_out() - written_before).len();
             output.truncate(output.len() - room);
-            input = unread(input, self.stream.total_in() - read_before);
+            input = unread(input, stream.total_in() - read_before);
             match result {
                 Ok(Status::StreamEnd) => self.ended = true,
                 Ok(Status::Ok | Status::BufError) if room > 0 => return Ok(input),
