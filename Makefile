@@ -17,7 +17,7 @@ export VIRTUAL_ENV := $(VENV)
 export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons installed bench-reload \
+.PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons installed bench bench-reload test-bench \
 	lint fmt wheel venv clean rust soak audit
 
 help: ## List the commands
@@ -35,6 +35,11 @@ test: test-rust test-python test-browsers test-newest ## Run every test
 
 test-rust: venv rust
 	cargo test --locked
+
+# The benchmark itself: fails when a server crashes or echoes something else, never for a time. It shares the debug
+# builds of the other tests.
+test-bench: venv rust
+	$(BIN)/python benches/run.py --quick --debug --peers wshost,tungstenite,pywebsocket3
 
 # The wheel is installed, so that what people get is what is tested. Rust comes first: building the wheel sets up
 # PyO3 in another way, and the binary must not be built again behind it.
@@ -75,6 +80,9 @@ soak: venv rust ## 100,000 connections and 5,000,000 messages against a release 
 
 audit: venv rust ## Check the licences of all crates
 	$(BIN)/python -m pytest -n0 tests/python/test_licences.py
+
+bench: venv rust ## Measure beside other servers, write docs/benchmarks.md (QUICK=1: try it)
+	$(BIN)/python benches/run.py $(if $(QUICK),--quick)
 
 lint: venv rust ## Check the style and the types
 	cargo fmt --check
