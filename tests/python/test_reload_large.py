@@ -1,6 +1,7 @@
 """A tree as Firefox's build folder looks: very many folders, and files that are links into a source tree.
 
-A tenth of the size by default; `WSHOST_LARGE_TREE=1` builds all of it.
+A tenth of the size by default; `WSHOST_LARGE_TREE=1` builds all of it. To compare the starts, `WSHOST_ORACLE`
+may name an installed reference: `.cache/oracle/python3.11`, which the tests of tests/reference make.
 """
 
 import os
@@ -9,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from serving import Start, handler, wait_until
 
+ORACLE = os.environ.get("WSHOST_ORACLE")
 FULL = os.environ.get("WSHOST_LARGE_TREE") == "1"
 FOLDERS = 60_000 if FULL else 6_000
 FILES_EACH = 5
@@ -59,18 +62,47 @@ def cpu(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def reference_start(root: Path) -> float:
+    """Seconds until the reference is ready."""
+    folder = Path(ORACLE or "")
+    read_end, write_end = os.pipe()
+    command = [str(folder / "venv/bin/python"), str(folder / "run.py"), str(write_end), "-p", "0"]
+    options = ["-d", str(root), "--allow-handlers-outside-root-dir"]
+    begin = time.monotonic()
+    with subprocess.Popen([*command, *options], pass_fds=[write_end]) as process:
+        os.close(write_end)
+        with os.fdopen(read_end) as ready:
+            assert ready.readline()
+        took = time.monotonic() - begin
+        process.kill()
+    return took
+
+
+def walk(root: Path) -> "tuple[int, float]":
+    """What the reference's way through the tree finds, and in how many seconds."""
+    done = subprocess.run([sys.executable, "-c", WALK, str(root)], capture_output=True, text=True, check=True)
+    found, took = done.stdout.split()
+    return int(found), float(took)
+
+
+@pytest.mark.timeout(400 if FULL else 120)
 def test_a_large_tree(start: Start, tmp_path: Path) -> None:
     source, objdir = tmp_path / "source", tmp_path / "objdir"
     build(source, objdir)
-    walk = subprocess.run(
-        [sys.executable, "-c", WALK, str(objdir)], capture_output=True, text=True, check=True
-    )
-    found, took = walk.stdout.split()
-    assert int(found) == HANDLERS
-    begin = time.monotonic()
+    found, took = walk(objdir)
+    assert found == HANDLERS
     options = ["--log-level", "info", "--allow-handlers-outside-root-dir"]
-    server = start(*options, root=objdir)
-    print(f"reference's walk {float(took):.2f} s, start {time.monotonic() - begin:.2f} s")
+    # In turn, so that none has the warmer cache.
+    for _ in range(2 if ORACLE else 1):
+        if ORACLE:
+            print(f"reference's start {reference_start(objdir):.2f} s")
+        begin = time.monotonic()
+        server = start(*options, root=objdir)
+        print(f"start {time.monotonic() - begin:.2f} s, reference's walk {took:.2f} s")
+        if ORACLE:
+            server.stop()
+    if ORACLE:
+        server = start(*options, root=objdir)
     edited = source / "h7_wsh.py"
     edited.write_text(handler("request.ws_stream.send_message('7 two')"))
     resource = f"/{next(objdir.glob('*/*/*/h7_wsh.py')).relative_to(objdir)}".removesuffix("_wsh.py")
@@ -88,9 +120,11 @@ def test_a_large_tree(start: Start, tmp_path: Path) -> None:
     print(
         f"reload {time.monotonic() - begin:.3f} s, {cpu(server.process.pid) - before:.2f} s of processor time"
     )
-    # Twice the time of a handshake's: nothing goes on when nothing changes.
-    before = cpu(server.process.pid)
-    for _ in range(20):
-        assert server.ask(resource, None) == "7 three"
-    print(f"{cpu(server.process.pid) - before:.2f} s of processor time for 20 connections")
+    # Nothing goes on when nothing changes, while others work elsewhere.
+    idle_until, before = time.monotonic() + 2, cpu(server.process.pid)
+    while time.monotonic() < idle_until:
+        walk(source)
+    used = cpu(server.process.pid) - before
+    print(f"{used:.2f} s of processor time in 2 s without changes")
+    assert used * os.sysconf("SC_CLK_TCK") <= 2
     assert server.log.text.count("Reloaded") == 2
