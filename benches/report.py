@@ -41,7 +41,7 @@ def _ratio(results: Results, work: Work, limit: Limit) -> tuple[float, float, fl
         others = [seen[limit.figure] for seen in results.get(limit.peer.split()[-1], {}).get("wshost", [])]
     else:
         others = [seen[limit.figure] for seen in figures.get(limit.peer, [])]
-    ratios = [mine / other for mine, other in zip(ours, others) if other]
+    ratios = [mine / other for mine, other in zip(ours, others) if mine and other]
     if not ratios:
         return None
     return median(ours), median(others), median(ratios)

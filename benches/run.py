@@ -98,7 +98,8 @@ class Bench:
         if done.returncode:
             raise SystemExit(f"error: {server.name} at {work.title}: {' '.join(command)} failed")
         seen: dict[str, Any] = json.loads(done.stdout)
-        return {key: float(value) for key, value in seen.items()}
+        # Without a single message in the measured time there is nothing to divide by.
+        return {key: float(value or 0) for key, value in seen.items()}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
