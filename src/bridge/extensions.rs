@@ -353,7 +353,7 @@ struct Offer {
 }
 
 impl Offer {
-    /// `None`: the offer has a parameter or a value that the reference declines.
+    /// `None`: the offer has a parameter or a value that RFC 7692 section 7.1 does not allow.
     fn read(offer: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
         let py = offer.py();
         let decline = |text: String| {
@@ -362,7 +362,12 @@ impl Offer {
         };
         for name in offer.call_method0("get_parameter_names")?.try_iter()? {
             let name: String = name?.extract()?;
-            let known = [SERVER_MAX_WINDOW_BITS, SERVER_NO_CONTEXT_TAKEOVER, CLIENT_MAX_WINDOW_BITS];
+            let known = [
+                SERVER_MAX_WINDOW_BITS,
+                SERVER_NO_CONTEXT_TAKEOVER,
+                CLIENT_MAX_WINDOW_BITS,
+                CLIENT_NO_CONTEXT_TAKEOVER,
+            ];
             if !known.contains(&name.as_str()) {
                 return decline(format!("Unknown parameter: {name:?}"));
             }
@@ -380,7 +385,8 @@ impl Offer {
         } else {
             None
         };
-        for name in [SERVER_NO_CONTEXT_TAKEOVER, CLIENT_MAX_WINDOW_BITS] {
+        // `client_no_context_takeover` only tells what the client will do (RFC 7692 section 7.1.1.2).
+        for name in [SERVER_NO_CONTEXT_TAKEOVER, CLIENT_MAX_WINDOW_BITS, CLIENT_NO_CONTEXT_TAKEOVER] {
             if value(name)?.is_some() {
                 return decline(format!("{name} parameter must not have a value in an offer"));
             }

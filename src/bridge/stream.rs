@@ -29,7 +29,7 @@ use super::limits::max_message_size;
 use super::payload;
 use super::python_logging::{Level, Logger, repr};
 use super::socket::{FrameReadError, READ_AHEAD, RawFrame};
-use crate::websocket::close::parse_body;
+use crate::websocket::close::{CloseBodyError, parse_body};
 use crate::websocket::frame::{FrameHeader, opcode};
 use crate::websocket::message::{Assembler, Complete, FragmentError};
 
@@ -239,6 +239,20 @@ impl Stream {
         }
         receiving.last_opcode = Some(opcode);
         Ok(true)
+    }
+
+    /// Refuses a text message as soon as a fragment shows that it cannot be UTF-8 (RFC 6455 section 8.1). What message
+    /// filters will make of the fragments, nobody knows before the last one.
+    fn check_open_text(&self, py: Python<'_>) -> PyResult<()> {
+        if !no_filters(&self.option(intern!(py, "incoming_message_filters"))?)? {
+            return Ok(());
+        }
+        let mut receiving = self.receiving.lock();
+        let Some(text) = receiving.assembler.broken_text().map(|text| PyBytes::new(py, text)) else {
+            return Ok(());
+        };
+        drop(receiving);
+        decode_text(text.into_any()).map(drop)
     }
 
     /// A frame after the incoming frame filters, checked for what nobody negotiated.
@@ -480,6 +494,7 @@ impl Stream {
                 Next::Frame(frame) => self.filtered(py, frame)?,
             };
             let Some(message) = self.assemble(py, frame)? else {
+                self.check_open_text(py)?;
                 continue;
             };
             match message.opcode {
@@ -510,7 +525,11 @@ impl Stream {
         let py = message.py();
         let request = self.request.bind(py);
         request.setattr(intern!(py, "client_terminated"), true)?;
-        match parse_body(message.as_bytes()).map_err(|error| INVALID_FRAME.error(py, error.to_string()))? {
+        let body = parse_body(message.as_bytes()).map_err(|error| match error {
+            CloseBodyError::Reason => INVALID_UTF8.error(py, error.to_string()),
+            other => INVALID_FRAME.error(py, other.to_string()),
+        })?;
+        match body {
             None => request.setattr("ws_close_code", NO_STATUS_RECEIVED)?,
             Some((code, reason)) => {
                 request.setattr("ws_close_code", code)?;

@@ -24,10 +24,19 @@ pub enum CloseCodeError {
     Reserved,
 }
 
-/// A close frame whose body is a single byte. The message is pywebsocket's.
+/// A close frame that RFC 6455 does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("If a close frame has status code, the length of status code must be 2 octet")]
-pub struct CloseBodyError;
+pub enum CloseBodyError {
+    /// The body is a single byte. The message is pywebsocket's.
+    #[error("If a close frame has status code, the length of status code must be 2 octet")]
+    OneByte,
+    /// A code that nobody may send (RFC 6455 section 7.4): below 1000, reserved, or not assigned below 3000.
+    #[error("Close code {0} must not be sent")]
+    Code(u16),
+    /// The reason is not UTF-8 (RFC 6455 section 5.5.1).
+    #[error("Close reason is not UTF-8")]
+    Reason,
+}
 
 /// The body of a close frame with `code` and `reason`; without a code it is empty, whatever the reason is.
 ///
@@ -51,15 +60,18 @@ pub fn encode_body(code: Option<i64>, reason: &str) -> Result<Vec<u8>, CloseCode
 
 /// Code and reason of a received close frame, `None` when its body is empty.
 ///
-/// pywebsocket: any code is accepted, and bytes of the reason that are not UTF-8 become U+FFFD, though RFC 6455
-/// section 7.4 limits the codes and section 8.1 wants the connection to fail.
+/// Codes from 5000 on, of which RFC 6455 section 7.4 says nothing, are accepted.
 pub fn parse_body(body: &[u8]) -> Result<Option<(u16, String)>, CloseBodyError> {
     match body {
         [] => Ok(None),
-        [_] => Err(CloseBodyError),
+        [_] => Err(CloseBodyError::OneByte),
         [high, low, reason @ ..] => {
-            let reason = String::from_utf8_lossy(reason).into_owned();
-            Ok(Some((u16::from_be_bytes([*high, *low]), reason)))
+            let code = u16::from_be_bytes([*high, *low]);
+            if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..) {
+                return Err(CloseBodyError::Code(code));
+            }
+            let reason = simdutf8::basic::from_utf8(reason).map_err(|_| CloseBodyError::Reason)?;
+            Ok(Some((code, reason.to_owned())))
         }
     }
 }
@@ -109,29 +121,40 @@ mod tests {
         assert_eq!(CloseCodeError::OutOfRange.to_string(), "Status code is out of range");
         assert_eq!(CloseCodeError::Reserved.to_string(), "Status code is reserved pseudo code");
         let text = "If a close frame has status code, the length of status code must be 2 octet";
-        assert_eq!(CloseBodyError.to_string(), text);
+        assert_eq!(CloseBodyError::OneByte.to_string(), text);
     }
 
     #[test]
     fn bodies_that_arrive() {
-        // The replacement characters are those of Python's bytes.decode('utf-8', 'replace').
-        let cases: [(&[u8], Parsed); 10] = [
+        let cases: [(&[u8], Parsed); 9] = [
             (b"", Ok(None)),
-            (b"\x03", Err(CloseBodyError)),
+            (b"\x03", Err(CloseBodyError::OneByte)),
             (b"\x03\xe8", Ok(Some((1000, "")))),
             (b"\x03\xe8bye", Ok(Some((1000, "bye")))),
-            (b"\x00\x00", Ok(Some((0, "")))),
             (b"\xff\xff\xe4\xb8\x96", Ok(Some((65535, "\u{4e16}")))),
-            (b"\x03\xe8a\xffb", Ok(Some((1000, "a\u{fffd}b")))),
-            (b"\x03\xe8\xe4\xb8", Ok(Some((1000, "\u{fffd}")))),
-            (b"\x03\xe8\xed\xa0\x80", Ok(Some((1000, "\u{fffd}\u{fffd}\u{fffd}")))),
-            (b"\x03\xe8\xf0\x9f\x92x\xc0\x80", Ok(Some((1000, "\u{fffd}x\u{fffd}\u{fffd}")))),
+            (b"\x03\xe8a\xffb", Err(CloseBodyError::Reason)),
+            (b"\x03\xe8\xe4\xb8", Err(CloseBodyError::Reason)),
+            (b"\x03\xe8\xed\xa0\x80", Err(CloseBodyError::Reason)),
+            (b"\x03\xe8\xc0\x80", Err(CloseBodyError::Reason)),
         ];
         for (body, expected) in cases {
             let parsed = parse_body(body);
             let parsed =
                 parsed.as_ref().map(|parsed| parsed.as_ref().map(|(code, reason)| (*code, reason.as_str())));
             assert_eq!(parsed, expected.as_ref().copied(), "{body:02x?}");
+        }
+    }
+
+    #[test]
+    fn codes_that_may_arrive() {
+        let refused = |code: u16| parse_body(&code.to_be_bytes()) == Err(CloseBodyError::Code(code));
+        for code in
+            [1000, 1001, 1002, 1003, 1007, 1010, 1011, 1012, 1014, 3000, 3999, 4000, 4999, 5000, 65535]
+        {
+            assert!(!refused(code), "{code}");
+        }
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999] {
+            assert!(refused(code), "{code}");
         }
     }
 }

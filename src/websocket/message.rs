@@ -52,6 +52,8 @@ pub struct Complete {
 pub struct Assembler {
     /// The message whose last fragment is still to come; an empty first fragment opens one, too.
     open: Option<Complete>,
+    /// How many bytes of the open message, if it is text, are known to be UTF-8.
+    checked: usize,
 }
 
 impl Assembler {
@@ -65,6 +67,18 @@ impl Assembler {
     #[must_use]
     pub fn open_opcode(&self) -> Option<u8> {
         self.open.as_ref().map(|message| message.opcode)
+    }
+
+    /// The payload of the open text message, if no further fragment can make it UTF-8. Each byte is looked at once.
+    pub fn broken_text(&mut self) -> Option<&[u8]> {
+        let message = self.open.as_ref().filter(|message| message.opcode == opcode::TEXT)?;
+        match std::str::from_utf8(&message.payload[self.checked..]) {
+            Ok(text) => self.checked += text.len(),
+            // Cut within a character.
+            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
+            Err(_) => return Some(&message.payload),
+        }
+        None
     }
 
     /// Takes the next frame; gives the message that it completes, `None` when fragments are still to come.
@@ -97,6 +111,7 @@ impl Assembler {
             if exceeds(payload.len(), limit) {
                 return Err(FragmentError::TooLarge);
             }
+            self.checked = 0;
             return Ok(self.keep_or_give(fin, Complete { opcode, payload }));
         };
         if exceeds(message.payload.len().saturating_add(payload.len()), limit) {
@@ -209,6 +224,30 @@ mod tests {
         assert_eq!(push(&mut assembler, 3, true, b"x"), Ok(Some(message(3, b"x"))));
         assert_eq!(push(&mut assembler, 7, false, b"x"), Ok(None));
         assert_eq!(push(&mut assembler, CONTINUATION, true, b"y"), Ok(Some(message(7, b"xy"))));
+    }
+
+    #[test]
+    fn text_is_refused_as_soon_as_it_is_broken() {
+        let mut assembler = Assembler::new();
+        assert_eq!(assembler.broken_text(), None);
+        // A character that is cut is whole with the next fragment.
+        assert_eq!(push(&mut assembler, TEXT, false, b"a\xe4\xb8"), Ok(None));
+        assert_eq!(assembler.broken_text(), None);
+        assert_eq!(push(&mut assembler, CONTINUATION, false, b"\x96"), Ok(None));
+        assert_eq!(assembler.broken_text(), None);
+        // No surrogate begins so.
+        assert_eq!(push(&mut assembler, CONTINUATION, false, b"\xed\xa0"), Ok(None));
+        assert_eq!(assembler.broken_text(), Some(&b"a\xe4\xb8\x96\xed\xa0"[..]));
+        // What was seen of one message says nothing of the next.
+        let mut assembler = Assembler::new();
+        assert_eq!(push(&mut assembler, TEXT, false, b"abc"), Ok(None));
+        assert_eq!(assembler.broken_text(), None);
+        assert!(push(&mut assembler, CONTINUATION, true, b"").is_ok());
+        assert_eq!(push(&mut assembler, TEXT, false, b"\xff"), Ok(None));
+        assert_eq!(assembler.broken_text(), Some(&b"\xff"[..]));
+        let mut assembler = Assembler::new();
+        assert_eq!(push(&mut assembler, BINARY, false, b"\xff"), Ok(None));
+        assert_eq!(assembler.broken_text(), None);
     }
 
     #[test]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import servers
+from deviations import deviates
 from frames import close, text
 from pair import Pair, Scenario
-from wire import KEY, Script, eof, half_close, pieces, request, send
+from wire import KEY, Script, eof, half_close, hello, pieces, request, send
 
 Headers = dict[str, "str | None"]
 
@@ -160,7 +162,7 @@ _PARAMETERS = (
      "server_max_window_bits=08", "server_max_window_bits=x", 'server_max_window_bits="12"'),
     ("", "server_no_context_takeover", "server_no_context_takeover=1"),
     ("", "client_max_window_bits", "client_max_window_bits=10"),
-    ("", "client_no_context_takeover", "unknown", "unknown=1"),
+    ("", "client_no_context_takeover=1", "unknown", "unknown=1"),
 )  # fmt: skip
 _OFFERS = ["; ".join(("permessage-deflate", *filter(None, row))) for row in itertools.product(*_PARAMETERS)]
 _OFFERS += [
@@ -186,3 +188,14 @@ def test_extension_offers(contract: Pair, handler: str) -> None:
     for offer in _OFFERS:
         headers: Headers = {"Sec-WebSocket-Extensions": offer}
         contract.check(Scenario(offer, _exchange(request(handler, headers))))
+
+
+@pytest.mark.parametrize("more", ["", "; client_max_window_bits", "; server_no_context_takeover"])
+def test_client_no_context_takeover(contract: Pair, more: str) -> None:
+    """A client may say that it will not keep its context (RFC 7692 section 7.1.1.2)."""
+    deviates("client-no-context-takeover")
+    offer = f"permessage-deflate; client_no_context_takeover{more}"
+    reference, subject = contract.run(hello("/echo", {"Sec-WebSocket-Extensions": offer}))
+    assert b"Sec-WebSocket-Extensions" not in reference[0].data
+    if not servers.SELF:
+        assert b"\r\nSec-WebSocket-Extensions: permessage-deflate" in subject[0].data
