@@ -17,8 +17,8 @@ export VIRTUAL_ENV := $(VENV)
 export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons installed bench bench-reload test-bench \
-	lint fmt wheel venv clean rust soak audit
+.PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons test-bench installed bench \
+	bench-reload lint fmt wheel package venv clean rust soak audit
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ fmt: venv rust ## Format everything
 
 wheel: venv rust ## Build a wheel for PYTHON into dist/
 	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
+
+package: rust ## Make the Cargo package and build it from its own files
+	cargo package --locked
 
 venv: $(READY) ## Make .venv with what the other commands need
 

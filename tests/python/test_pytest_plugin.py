@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import ECHO, REPOSITORY, SECONDS, environment, handler, program, write
+from serving import ECHO, REPOSITORY, SECONDS, environment, handler, program, wait_until, write
 
 program("wheel")  # skips without an installed wheel
 wshost = pytest.importorskip("wshost")
@@ -62,6 +62,18 @@ def test_a_server_with_options_and_another_document_root(tmp_path: Path) -> None
         server.wait_for_log("/where")
         with pytest.raises(TimeoutError, match="klingon"):
             server.wait_for_log("klingon", timeout=0.01)
+
+
+def test_a_saved_handler_serves_the_next_connection(tmp_path: Path) -> None:
+    def answer() -> str:
+        with server.connect("/told") as client:
+            return str(client.recv(SECONDS))
+
+    write(tmp_path, "told_wsh.py", handler("request.ws_stream.send_message('one')"))
+    with wshost.Server(tmp_path) as server:
+        assert answer() == "one"
+        write(tmp_path, "told_wsh.py", handler("request.ws_stream.send_message('two')"))
+        wait_until(lambda: answer() == "two", "the saved handler")
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
