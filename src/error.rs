@@ -107,6 +107,17 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// `wshost new` could not write a file.
+    #[error("new: {}: {problem}", path.display())]
+    New {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// `wshost check` could not explain or convert a file.
+    #[error("check: {0}")]
+    Check(String),
     /// Python could not be started.
     #[error("cannot start Python: {0}")]
     Python(String),

@@ -4,6 +4,7 @@
 //!
 //! - [`program`] – the program: command line → configuration → server → exit code
 //! - [`embed`] – the same server inside somebody else's Python process
+//! - [`check`] – `wshost check`: loads every handler and says what is wrong; [`scaffold`] – `wshost new`
 //! - [`cli`] – the command line → [`config::Config`]
 //! - [`config`] – plain data, each field with its default and why
 //! - [`error`] – what stops the start
@@ -17,6 +18,7 @@
 //! - [`bridge`] – the only module that names PyO3: interpreter, loader, handler threads, the Python objects
 
 pub mod bridge;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod embed;
@@ -26,6 +28,7 @@ pub mod http;
 pub mod logging;
 pub mod program;
 pub mod python_files;
+pub mod scaffold;
 pub mod server;
 pub mod shutdown;
 pub mod websocket;

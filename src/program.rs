@@ -13,7 +13,7 @@ use crate::cli::{self, Invocation, Options};
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
-use crate::{logging, python_files, server};
+use crate::{check, logging, python_files, scaffold, server};
 
 /// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
 ///
@@ -35,6 +35,12 @@ pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Resu
             Ok(())
         }
         Invocation::Vendor(directory) => python_files::vendor(&directory),
+        Invocation::New { name, directory } => scaffold::write(&name, &directory),
+        Invocation::Check(check) => match start_python(python.as_deref()).and_then(|()| check::run(check)) {
+            Ok(true) => Ok(()),
+            Ok(false) => return 1,
+            Err(error) => Err(error),
+        },
         Invocation::Version { .. } => start_python(python.as_deref()).and_then(|()| {
             println!("wshost {}\n{}", env!("CARGO_PKG_VERSION"), interpreter::description()?);
             Ok(())

@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyModule, PyString};
 use super::dispatch::{HandlerSuite, Suite, default_passive_closing_handshake};
 use super::exceptions::DISPATCH;
 use super::python_logging::{Level, Logger, traceback};
+use super::python2::{self, Conversion};
 use crate::error::StartError;
 use crate::handlers::{LoadError, Loaded, Loader};
 
@@ -59,8 +60,7 @@ impl Loader for PythonLoader {
     fn load(&self, path: &Path) -> Loaded<Suite> {
         Python::attach(|py| {
             let suite = self.read(py, path).and_then(|source| {
-                let replaced =
-                    Replaced::run(py, path, &source).map_err(|error| sourcing_failed(py, &error))?;
+                let replaced = sourced(py, path, &source)?;
                 match suite(&replaced.module) {
                     Ok(suite) => {
                         replaced.announce(py);
@@ -94,6 +94,23 @@ impl Loader for PythonLoader {
             logged(py, &format!("{}: {UNLOAD_HOOK} failed", path.display()), forget());
         });
     }
+}
+
+/// Runs a file's code in a new module; that of a file which is still Python 2 once it is converted.
+fn sourced<'py>(
+    py: Python<'py>,
+    path: &Path,
+    source: &Bound<'py, PyAny>,
+) -> Result<Replaced<'py>, LoadError> {
+    let run = |source: &Bound<'py, PyAny>| Replaced::run(py, path, source);
+    run(source).or_else(|error| match python2::convert(py, path, source, &error) {
+        Some(Conversion::Converted(source)) => run(&source).map_err(|error| sourcing_failed(py, &error)),
+        Some(Conversion::Hint(hint)) => {
+            let LoadError { message, traceback } = sourcing_failed(py, &error);
+            Err(LoadError { message: message + &hint, traceback })
+        }
+        None => Err(sourcing_failed(py, &error)),
+    })
 }
 
 /// The Python side of helper modules.

@@ -4,7 +4,7 @@
 //! classes are `frozen` and `Sync`; no lock is held while Python code runs. Must not import `server`.
 //!
 //! - [`interpreter`] – starts Python inside the binary
-//! - [`loader`] – handler file → suite
+//! - [`loader`] – handler file → suite; `python2` – one that is still Python 2; [`examine`] – for `wshost check`
 //! - [`host`] – a thread for each connection: handshake, data, close
 //! - [`connections`] – those that are open, and how they end with the process
 //! - [`dispatch`] – the three calls; exception → status or close code
@@ -17,6 +17,7 @@ pub mod connection;
 pub mod connections;
 pub mod detach;
 pub mod dispatch;
+pub mod examine;
 pub mod exceptions;
 pub mod extensions;
 pub mod frames;
@@ -27,6 +28,7 @@ pub mod interpreter;
 pub mod limits;
 pub mod loader;
 pub mod payload;
+mod python2;
 pub mod python_logging;
 pub mod request;
 pub mod running;

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::config::{
@@ -37,7 +37,6 @@ pub use reference::{Value, reference_options};
 
 /// What the command line asks for.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Invocation {
     /// Serve.
     Serve(Options),
@@ -50,6 +49,30 @@ pub enum Invocation {
     Print(Vec<u8>),
     /// Write the compatible packages into this directory.
     Vendor(PathBuf),
+    /// Load every handler and say what is wrong.
+    Check(CheckOptions),
+    /// Write a handler and its test.
+    New {
+        /// The resource, with or without its leading slash.
+        name: String,
+        /// The folder that gets `handlers/` and `tests/`.
+        directory: PathBuf,
+    },
+}
+
+/// What `wshost check` is asked for.
+#[derive(Debug, Clone)]
+pub struct CheckOptions {
+    /// Those that the server would be started with.
+    pub options: Options,
+    /// Print JSON instead of a table.
+    pub json: bool,
+    /// Go on, and report again whenever a file changes.
+    pub watch: bool,
+    /// Show how files that are still Python 2 would be converted.
+    pub fix: bool,
+    /// Convert them.
+    pub write: bool,
 }
 
 impl Invocation {
@@ -60,7 +83,8 @@ impl Invocation {
         match self {
             Self::Serve(options) => options.server.python.as_deref(),
             Self::Version { python } => python.as_deref(),
-            Self::Print(_) | Self::Vendor(_) => None,
+            Self::Check(check) => check.options.server.python.as_deref(),
+            Self::Print(_) | Self::Vendor(_) | Self::New { .. } => None,
         }
     }
 }
@@ -101,7 +125,17 @@ impl UsageError {
 pub fn parse(args: Vec<OsString>) -> Result<Invocation, UsageError> {
     let command = command();
     let mut matches = matches(&command, args)?;
-    if let Some((_, mut arguments)) = matches.remove_subcommand() {
+    if let Some((name, mut arguments)) = matches.remove_subcommand() {
+        match name.as_str() {
+            CHECK => return check_options(&command, arguments),
+            NEW => {
+                return Ok(Invocation::New {
+                    name: arguments.remove_one("name").unwrap_or_default(),
+                    directory: arguments.remove_one("into").unwrap_or_default(),
+                });
+            }
+            _ => {}
+        }
         if let Some(directory) = arguments.try_remove_one::<PathBuf>("directory").ok().flatten() {
             return Ok(Invocation::Vendor(directory));
         }
@@ -124,6 +158,56 @@ pub fn parse(args: Vec<OsString>) -> Result<Invocation, UsageError> {
 
 /// The program's name.
 const PROGRAM: &str = "wshost";
+/// The subcommand that checks handlers.
+const CHECK: &str = "check";
+/// The subcommand that writes a handler.
+const NEW: &str = "new";
+
+fn check_options(command: &Command, mut arguments: ArgMatches) -> Result<Invocation, UsageError> {
+    let mut options = Options::from_arg_matches_mut(&mut arguments)
+        .map_err(|error| UsageError::Typed(error.format(&mut command.clone())))?;
+    if let Some(handlers) = arguments.remove_one("directory") {
+        options.handlers.websock_handlers = handlers;
+    }
+    Ok(Invocation::Check(CheckOptions {
+        options,
+        json: arguments.get_flag("json"),
+        watch: arguments.get_flag("watch"),
+        fix: arguments.get_flag("fix"),
+        write: arguments.get_flag("write"),
+    }))
+}
+
+fn check_command() -> Command {
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).help(help).action(ArgAction::SetTrue).help_heading("Check")
+    };
+    let directory = Arg::new("directory")
+        .value_parser(value_parser!(PathBuf))
+        .value_name("DIR")
+        .help("Root of the handler files, as --websock-handlers");
+    Options::augment_args(Command::new(CHECK))
+        .about("Load every handler as the server would, and say what is wrong and what to do")
+        .arg(directory)
+        .arg(flag("json", "Print JSON instead of a table"))
+        .arg(flag("watch", "Go on, and report again whenever a file changes").conflicts_with("fix"))
+        .arg(flag("fix", "Show how files that are still Python 2 would be converted"))
+        .arg(flag("write", "With --fix: convert them").requires("fix"))
+        .args_override_self(true)
+}
+
+fn new_command() -> Command {
+    let into = Arg::new("into").long("into").value_parser(value_parser!(PathBuf)).value_name("DIR");
+    Command::new(NEW)
+        .about("Write a small handler and a test for it: handlers/NAME_wsh.py and tests/test_NAME.py")
+        .arg(
+            Arg::new("name")
+                .required(true)
+                .value_name("NAME")
+                .help("The resource, such as chat or room/chat"),
+        )
+        .arg(into.default_value(".").help("Folder that gets handlers/ and tests/"))
+}
 
 /// The clap command of the program.
 fn command() -> Command {
@@ -140,6 +224,8 @@ fn command() -> Command {
                 .about("Write the packages pywebsocket3 and mod_pywebsocket into a directory")
                 .arg(directory),
         )
+        .subcommand(check_command())
+        .subcommand(new_command())
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
 }
@@ -157,13 +243,20 @@ fn reference_command() -> Command {
 fn matches(command: &Command, mut args: Vec<OsString>) -> Result<ArgMatches, UsageError> {
     args = names::written_out(command, args);
     let typed = command.clone().try_get_matches_from(&args).map_err(UsageError::Typed)?;
-    let file = typed.try_get_one::<PathBuf>("config").ok().flatten();
+    // `wshost check` takes the server's options behind its name.
+    let (scope, at) = match typed.subcommand() {
+        Some((_, arguments)) => (arguments, 2),
+        None => (&typed, 1),
+    };
+    let file = scope.try_get_one::<PathBuf>("config").ok().flatten();
     let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else {
         return Ok(typed);
     };
     let from_file = config_file::arguments(file, &reference_command()).map_err(UsageError::ConfigFile)?;
     // The last of a repeated option counts, so what was typed comes last.
-    args.splice(1.min(args.len()).., from_file.into_iter().chain(args.get(1..).unwrap_or_default().to_vec()));
+    let at = at.min(args.len());
+    let behind = args.split_off(at);
+    args.extend(from_file.into_iter().chain(behind));
     command.clone().try_get_matches_from(args).map_err(UsageError::Typed)
 }
 

@@ -24,6 +24,13 @@ pub enum MapProblem {
     Target(String),
 }
 
+impl std::fmt::Display for MapProblem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Line(text) | Self::Target(text)) = self;
+        formatter.write_str(text)
+    }
+}
+
 /// What the alias file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MapFile {

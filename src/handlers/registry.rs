@@ -91,6 +91,12 @@ impl<L: Loader> Registry<L> {
         self.conclude(&mut files, &mut report);
     }
 
+    /// How many handler files there are to load. Reads the tree.
+    pub fn count(config: &HandlersConfig) -> Result<u64, StartError> {
+        let (candidates, _) = HandlerTree::open(config)?.scan();
+        Ok(u64::try_from(candidates.len()).unwrap_or(u64::MAX))
+    }
+
     /// What is loaded now. Waits for nothing, not even for a reload that is under way.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot<L::Suite>> {
@@ -279,6 +285,12 @@ impl<L: Loader> Registry<L> {
         files.helpers.retain(&used);
         self.read_map(&mut files.map, report);
         self.publish(files, report);
+    }
+
+    /// Whether the code of a file runs that a refresh did not wait for. Waits for a reload that is under way.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        !self.files.lock().loading.is_empty()
     }
 
     /// The paths whose changes can change what is served. Waits for a reload that is under way.

@@ -11,7 +11,7 @@ from serving import ECHO, Server, Start, environment, handler, program, run, wri
 UNUSABLE = {
     "raises": ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
     "syntax": ("def f(:", "SyntaxError"),
-    "python2": ("print 'x'", "SyntaxError"),
+    "python2": ("print 'x'\nexec 'x' in <>", "SyntaxError"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "nul": ("x = '\0'", "null bytes"),
     "no_handshake": (

@@ -140,3 +140,16 @@ def test_message_size(pairs: Pairs, documents: Path, kind: str, spelling: tuple[
     pair.check(Scenario(kind, [hello(path, offer), send(_TOO_BIG[kind] + close()), eof()], deviation))
     fits = Compressor().text("x" * 1000) if offer else text("x" * 1000)
     pair.check(Scenario("fits", [hello(path, offer), send(fits + close()), eof()]))
+
+
+def test_python_2(pairs: Pairs, tmp_path: Path) -> None:
+    """A handler that is still Python 2 is converted; this one refuses, which the reference never gets to."""
+    deviates("python-2")
+    (tmp_path / "old_wsh.py").write_text(
+        "def web_socket_do_extra_handshake(request):\n    print 'Python 2'\n    raise ValueError\n\n\n"
+        "def web_socket_transfer_data(request):\n    pass\n"
+    )
+    reference, subject = pairs(Tree(tmp_path, tmp_path)).run(refused("/old"))
+    assert b" 404 " in reference[0].data.split(b"\r\n")[0]
+    if not servers.SELF:
+        assert b" 403 " in subject[0].data.split(b"\r\n")[0]
