@@ -217,7 +217,7 @@ pub struct ServerOptions {
     pub no_reload: bool,
     /// How long files must be quiet before a change is loaded
     #[arg(
-        long, alias = "reload_delay", value_name = "MS",
+        long, alias = "reload_delay", value_name = "MS", allow_negative_numbers = true,
         default_value = "5", value_parser = value::milliseconds
     )]
     pub reload_delay: Duration,
@@ -232,13 +232,13 @@ pub struct ServerOptions {
     pub ready_fd: Option<i32>,
     /// How long a stop waits for open connections
     #[arg(
-        long, value_name = "SECONDS",
+        long, value_name = "SECONDS", allow_negative_numbers = true,
         default_value = "5", value_parser = value::seconds
     )]
     pub grace: Duration,
     /// How long a client may take to send a request head
     #[arg(
-        long, alias = "head_timeout", value_name = "SECONDS",
+        long, alias = "head_timeout", value_name = "SECONDS", allow_negative_numbers = true,
         default_value = "30", value_parser = value::positive_seconds
     )]
     pub head_timeout: Duration,

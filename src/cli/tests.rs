@@ -229,7 +229,7 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--log-level", "WARN"], "warn"),
         (&["--reload-delay", "soon"], "milliseconds"),
         (&["--reload-poll", "0"], "more than 0"),
-        (&["--grace", "-1"], "unexpected argument"),
+        (&["--grace", "-1"], "seconds"),
         (&["--grace=-1"], "seconds"),
         (&["--head-timeout", "0"], "more than 0"),
         (&["--max-message-size", "0"], "1.."),
