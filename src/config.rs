@@ -44,6 +44,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How often the running handler threads are logged. Default `None`: never, as pywebsocket.
     pub thread_monitor: Option<Duration>,
+    /// The status page; `None` (default): there is none.
+    pub status: Option<StatusConfig>,
     /// How programs learn that the listeners are up.
     pub ready: ReadyConfig,
     /// How long a stop waits for connections that are still open. Default 5 s.
@@ -68,6 +70,7 @@ impl Default for Config {
             handlers: HandlersConfig::default(),
             log: LogConfig::default(),
             thread_monitor: None,
+            status: None,
             ready: ReadyConfig::default(),
             grace: Duration::from_secs(5),
             head_timeout: Duration::from_secs(30),
@@ -266,6 +269,18 @@ impl LogLevel {
             Self::Critical => "CRITICAL",
         }
     }
+}
+
+/// Where the status page is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusConfig {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port, never that of the handlers; 0 takes a free one.
+    pub port: u16,
+    /// What who looks at it must know. Default `None`: nothing on addresses of this machine alone, and on others
+    /// a token that is made at the start.
+    pub token: Option<String>,
 }
 
 /// How programs learn that the listeners are up.

@@ -11,6 +11,7 @@
 //! - [`logging`] – `tracing`, in pywebsocket's line format
 //! - [`shutdown`] – signals and the end of the process
 //! - [`server`] – async: listeners and a connection up to the hand-over to its handler
+//! - [`status`] – the status page: JSON, Prometheus, and a page that shows it live
 //! - [`http`] – request heads, error pages, files
 //! - [`websocket`] – pure: handshake, header grammar, frames, messages, deflate, close codes
 //! - [`handlers`] – which file serves which resource: registry, watcher, reload
@@ -31,6 +32,7 @@ pub mod python_files;
 pub mod scaffold;
 pub mod server;
 pub mod shutdown;
+pub mod status;
 pub mod websocket;
 
 use std::ffi::OsString;

@@ -12,7 +12,9 @@ use crate::bridge::{interpreter, limits, python_logging, running};
 use crate::cli::{self, Invocation, Options};
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
+use crate::handlers::traffic::Monitor;
 use crate::handlers::watcher;
+use crate::status::Status;
 use crate::{check, logging, python_files, scaffold, server};
 
 /// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
@@ -61,6 +63,9 @@ fn serve(options: Options) -> Result<(), StartError> {
     let config = Arc::new(options.resolve()?);
     cli::enter_document_root(&config)?;
     logging::init(&config.log)?;
+    if config.status.is_some() {
+        logging::tail::keep();
+    }
     python_logging::forward_to_log(&config.log)?;
     if let Some(interval) = config.thread_monitor {
         running::monitor(interval).map_err(StartError::Runtime)?;
@@ -78,5 +83,8 @@ fn serve(options: Options) -> Result<(), StartError> {
     };
     let refreshed = Arc::clone(&registry);
     let on_hangup = move || refreshed.refresh().log(&refreshed.snapshot());
-    server::serve(config, listeners, Arc::new(PythonHost::new(registry)), on_hangup)
+    let host = Arc::new(PythonHost::new(registry));
+    let monitor: Arc<dyn Monitor> = host.clone();
+    let status = config.status.as_ref().map(|config| Status::bind(config, monitor)).transpose()?;
+    server::serve(config, listeners, host, on_hangup, status)
 }

@@ -1,7 +1,6 @@
 //! The connections that handlers have now: who they are, and how they are closed when the process ends.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use pyo3::prelude::*;
 
 use super::detach::detached;
 use super::socket::Socket;
+use crate::handlers::traffic::{ConnectionStatus, Totals};
 use crate::websocket::close::encode_body;
 use crate::websocket::frame::{FrameHeader, opcode};
 
@@ -27,6 +27,9 @@ const SEND_PERIOD: Duration = Duration::from_millis(5);
 
 static TABLE: Table = Table { entries: Mutex::new(BTreeMap::new()), gone: Condvar::new() };
 
+/// What went over connections that have ended. Locked only while the table is, so that nothing is counted twice.
+static ENDED: Mutex<Option<Totals>> = Mutex::new(None);
+
 /// The lock is held for moments only, and never while Python code runs.
 struct Table {
     entries: Mutex<BTreeMap<u64, Entry>>,
@@ -40,19 +43,6 @@ struct Entry {
     socket: Arc<Socket>,
     /// The request, once the opening handshake is done.
     request: Option<Py<PyAny>>,
-}
-
-/// A connection that a handler has.
-#[derive(Debug, Clone)]
-pub struct Open {
-    /// Its number, the one in its thread's name.
-    pub number: u64,
-    /// The resource that it asked for.
-    pub resource: String,
-    /// The client's address.
-    pub peer: SocketAddr,
-    /// When the handler got it.
-    pub since: Instant,
 }
 
 /// Keeps a connection in the table. Dropping it, which must happen attached to Python, takes it out.
@@ -77,22 +67,42 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         // The entry is dropped behind the lock: with the request, Python code may run.
-        let entry = TABLE.entries.lock().remove(&self.0);
+        let entry = {
+            let mut entries = TABLE.entries.lock();
+            let entry = entries.remove(&self.0);
+            if let Some(entry) = &entry {
+                let mut ended = ENDED.lock();
+                *ended.get_or_insert_default() += &entry.socket.counters.totals();
+            }
+            entry
+        };
         TABLE.gone.notify_all();
         drop(entry);
     }
 }
 
 /// The connections that handlers have now, by number.
-pub fn list() -> Vec<Open> {
+pub fn list() -> Vec<ConnectionStatus> {
     let entries = TABLE.entries.lock();
-    let open = entries.iter().map(|(&number, entry)| Open {
+    let open = entries.iter().map(|(&number, entry)| ConnectionStatus {
         number,
         resource: entry.resource.clone(),
         peer: entry.socket.peer,
-        since: entry.since,
+        age: entry.since.elapsed(),
+        state: entry.socket.counters.state(),
+        totals: entry.socket.counters.totals(),
     });
     open.collect()
+}
+
+/// All that went over connections of handlers, ended ones included.
+pub fn totals() -> Totals {
+    let entries = TABLE.entries.lock();
+    let mut totals = ENDED.lock().clone().unwrap_or_default();
+    for entry in entries.values() {
+        totals += &entry.socket.counters.totals();
+    }
+    totals
 }
 
 /// Ends all connections: close frames with 1001, `grace` for the closing handshakes, then the sockets are shut.

@@ -22,6 +22,8 @@ use super::request::Request;
 use super::running::Running;
 use super::socket::Socket;
 use crate::handlers::registry::{Handler, Registry};
+use crate::handlers::status::HandlerStatus;
+use crate::handlers::traffic::{ConnectionStatus, Monitor, Totals};
 use crate::handlers::usage::InUse;
 use crate::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
 use crate::http::error_page::{error_response, version_response};
@@ -72,6 +74,20 @@ impl HandlerHost for PythonHost {
         if left > 0 {
             tracing::warn!(target: LOG_SERVER, "{left} handlers do not end; leaving them behind");
         }
+    }
+}
+
+impl Monitor for PythonHost {
+    fn handlers(&self) -> Vec<HandlerStatus> {
+        self.registry.snapshot().status()
+    }
+
+    fn connections(&self) -> Vec<ConnectionStatus> {
+        connections::list()
+    }
+
+    fn totals(&self) -> Totals {
+        connections::totals()
     }
 }
 

@@ -10,7 +10,8 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::transport::Duplex;
 use crate::handlers::Transport;
-use crate::websocket::frame::{FrameHeader, HeaderStep, LengthError, parse_header};
+use crate::handlers::traffic::Counters;
+use crate::websocket::frame::{FrameHeader, HeaderStep, LengthError, opcode, parse_header};
 use crate::websocket::mask::apply_mask;
 
 /// How much is read at once when a frame header is wanted: the header and a small payload together. What is
@@ -34,6 +35,8 @@ pub struct Socket {
     writing: Mutex<()>,
     /// The client's address.
     pub peer: SocketAddr,
+    /// What went over it.
+    pub counters: Counters,
 }
 
 /// Why a frame could not be read.
@@ -155,6 +158,7 @@ impl Socket {
             unread: Mutex::new(BytesMut::from(unread.as_ref())),
             writing: Mutex::new(()),
             peer,
+            counters: Counters::default(),
         }
     }
 
@@ -173,10 +177,13 @@ impl Socket {
         let mut unread = self.unread.lock();
         if !unread.is_empty() {
             let taken = max.min(unread.len());
+            self.counters.received(taken as u64);
             return Ok(unread.split_to(taken).to_vec());
         }
         let mut buffer = vec![0; max];
+        let _waiting = self.counters.reading();
         let count = read_retrying(&stream, &mut buffer)?;
+        self.counters.received(count as u64);
         buffer.truncate(count);
         Ok(buffer)
     }
@@ -184,7 +191,10 @@ impl Socket {
     /// Exactly `length` bytes, or the error with what was still wanted.
     pub fn read_exactly(&self, length: u64) -> Result<Vec<u8>, FrameReadError> {
         let stream = self.open().map_err(|source| FrameReadError::Io { wanted: length, source })?;
-        read_payload(&stream, &mut self.unread.lock(), &[], length)
+        let _waiting = self.counters.reading();
+        let data = read_payload(&stream, &mut self.unread.lock(), &[], length)?;
+        self.counters.received(length);
+        Ok(data)
     }
 
     /// Begins to read a frame: waits for its header, and takes as much of the payload as came with it into
@@ -197,6 +207,8 @@ impl Socket {
         buffer: &mut [u8; READ_AHEAD],
     ) -> Result<OpenFrame<'_>, FrameReadError> {
         let stream = self.open().map_err(|source| FrameReadError::Io { wanted: 1, source })?;
+        self.counters.message_wanted();
+        let _waiting = self.counters.reading();
         let mut unread = self.unread.lock();
         if unread.is_empty() {
             // Nothing is kept for a connection that only waits.
@@ -211,11 +223,12 @@ impl Socket {
                 let end = length + usize::try_from(held).unwrap_or(0);
                 unread.extend_from_slice(&read[end..]);
                 buffer.copy_within(length..end, 0);
+                self.count(&header, length);
                 return Ok(OpenFrame { header, held: end - length, stream, unread });
             }
             unread.extend_from_slice(read);
         }
-        let header = loop {
+        let (header, header_length) = loop {
             if unread.len() >= 2 && (unread[1] & 0x80 != 0) != masked {
                 unread.advance(2);
                 return Err(FrameReadError::WrongMasking);
@@ -227,7 +240,7 @@ impl Socket {
             match step {
                 HeaderStep::Done { header, length } => {
                     unread.advance(length);
-                    break header;
+                    break (header, length);
                 }
                 HeaderStep::Need(total) => {
                     let wanted = (total - unread.len()) as u64;
@@ -239,6 +252,7 @@ impl Socket {
         if header.payload_length > limit {
             return Err(FrameReadError::TooLarge);
         }
+        self.count(&header, header_length);
         Ok(OpenFrame::of_unread(header, stream, unread, buffer))
     }
 
@@ -259,6 +273,7 @@ impl Socket {
         }
         let stream = self.open().ok()?;
         unread.advance(length);
+        self.count(&header, length);
         Some(OpenFrame::of_unread(header, stream, unread, buffer))
     }
 
@@ -268,9 +283,27 @@ impl Socket {
         self.begin_frame(masked, limit, &mut buffer)?.into_raw(&buffer)
     }
 
+    /// Counts a frame that begins to be read.
+    fn count(&self, header: &FrameHeader, header_length: usize) {
+        self.counters.received(header_length as u64 + header.payload_length);
+        if header.fin && !opcode::is_control(header.opcode) {
+            self.counters.message_given();
+        }
+    }
+
+    /// Writes a frame as [`Self::write`] does; data frames with the FIN bit count as messages.
+    pub fn write_frame(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        self.write(head, body)?;
+        if head.first().is_some_and(|first| first & 0x80 != 0 && !opcode::is_control(first & 0x0f)) {
+            self.counters.message_sent();
+        }
+        Ok(())
+    }
+
     /// Writes `head` and `body` as one piece: no other thread's bytes come between.
     pub fn write(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
         let stream = self.open()?;
+        let _waiting = self.counters.writing();
         let _turn = self.writing.lock();
         let mut parts = [IoSlice::new(head), IoSlice::new(body)];
         let mut rest = &mut parts[..];
@@ -283,6 +316,7 @@ impl Socket {
                 Err(error) => return Err(error),
             }
         }
+        self.counters.sent((head.len() + body.len()) as u64);
         Ok(())
     }
 

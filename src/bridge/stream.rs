@@ -155,12 +155,13 @@ impl Stream {
         Ok(frame)
     }
 
-    /// Writes `head` and `body` in one piece.
-    fn write_parts(&self, py: Python<'_>, head: &[u8], body: &[u8]) -> PyResult<()> {
+    /// Writes `head` and `body` in one piece, which is a frame or anything else.
+    fn write_parts(&self, py: Python<'_>, head: &[u8], body: &[u8], is_frame: bool) -> PyResult<()> {
         let connection = self.connection(py)?;
         let written = if let Ok(own) = connection.cast_exact::<Connection>() {
             let socket = &own.get().socket;
-            detached(py, || socket.write(head, body)).map_err(|error| os_error(py, &error))
+            let write = || if is_frame { socket.write_frame(head, body) } else { socket.write(head, body) };
+            detached(py, write).map_err(|error| os_error(py, &error))
         } else {
             let whole = PyBytes::new(py, &[head, body].concat());
             connection.call_method1(intern!(py, "write"), (whole,)).map(drop)
@@ -172,8 +173,8 @@ impl Stream {
         })
     }
 
-    fn write_bytes(&self, data: &Bound<'_, PyBytes>) -> PyResult<()> {
-        self.write_parts(data.py(), data.as_bytes(), &[])
+    fn write_whole_frame(&self, frame: &Bound<'_, PyBytes>) -> PyResult<()> {
+        self.write_parts(frame.py(), frame.as_bytes(), &[], true)
     }
 
     /// Takes a frame into the message that it belongs to.
@@ -403,7 +404,7 @@ impl Stream {
     /// Writes raw bytes. Errors are those of the connection, with the peer's address in front.
     fn _write(&self, bytes_to_write: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = bytes_to_write.py();
-        with_bytes(bytes_to_write, |bytes| self.write_parts(py, bytes, &[]))?
+        with_bytes(bytes_to_write, |bytes| self.write_parts(py, bytes, &[], false))?
     }
 
     /// Exactly `length` raw bytes.
@@ -581,7 +582,7 @@ impl Stream {
         let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
         let frame = control_frame(opcode::CLOSE, body.as_any(), self.mask_send(py)?, Some(&filters))?;
         self.request.setattr(py, intern!(py, "server_terminated"), true)?;
-        self.write_bytes(&frame)
+        self.write_whole_frame(&frame)
     }
 
     /// Starts the closing handshake and, unless the code is 1001 or 1002 or `wait_response` is false, waits
@@ -647,7 +648,7 @@ impl Stream {
             if !as_bytes && body.is_instance_of::<PyString>() { frames::encode_text(&body)? } else { body };
         let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
         let frame = control_frame(opcode::PING, &body, self.mask_send(py)?, Some(&filters))?;
-        self.write_bytes(&frame)?;
+        self.write_whole_frame(&frame)?;
         self.pings.lock().push_back(with_bytes(&body, <[u8]>::to_vec)?);
         Ok(())
     }
@@ -657,7 +658,7 @@ impl Stream {
         let py = body.py();
         let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
         let frame = control_frame(opcode::PONG, body, self.mask_send(py)?, Some(&filters))?;
-        self.write_bytes(&frame)
+        self.write_whole_frame(&frame)
     }
 
     /// The opcode of the message that the last frame belongs to, `None` before the first.
@@ -675,7 +676,7 @@ impl Stream {
         if !no_filters(&filters)? || self.mask_send(py)? {
             let mask = self.mask_send(py)?;
             let frame = build_fragment(&self.sending, message, (end, binary), (mask, encode), Some(filters))?;
-            return self.write_bytes(&frame);
+            return self.write_whole_frame(&frame);
         }
         // Without filters the payload goes out from where it lies, behind a header of its own.
         let (opcode, fin) = self.sending.lock().next(end, binary)?;
@@ -700,7 +701,7 @@ impl Stream {
             payload_length: payload.len() as u64,
             minimal_length: true,
         };
-        self.write_parts(py, &header.encode(), payload)
+        self.write_parts(py, &header.encode(), payload, true)
     }
 }
 

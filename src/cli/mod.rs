@@ -25,7 +25,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_pars
 use clap_complete::Shell;
 
 use crate::config::{
-    ClientAuth, Config, HandlersConfig, ListenConfig, LogConfig, PolicyConfig, ReadyConfig, TlsConfig,
+    ClientAuth, Config, HandlersConfig, ListenConfig, LogConfig, PolicyConfig, ReadyConfig, StatusConfig,
+    TlsConfig,
 };
 use crate::error::StartError;
 
@@ -324,6 +325,11 @@ impl Options {
                 .ok()
                 .filter(|seconds| *seconds > 0)
                 .map(Duration::from_secs),
+            status: self.server.status.map(|(host, port)| StatusConfig {
+                host,
+                port,
+                token: self.server.status_token,
+            }),
             ready: ReadyConfig { file: self.server.ready_file, fd: self.server.ready_fd },
             grace: self.server.grace,
             head_timeout: self.server.head_timeout,

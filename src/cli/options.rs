@@ -224,6 +224,14 @@ pub struct ServerOptions {
     /// Look at the handler files this often instead of watching them, for file systems that do not tell of changes
     #[arg(long, alias = "reload_poll", value_name = "SECONDS", value_parser = value::positive_seconds)]
     pub reload_poll: Option<Duration>,
+    /// Serve a status page on this address, such as 127.0.0.1:9999: handlers, connections, reloads, throughput and
+    /// log. An address that other machines reach needs a token, which is made and printed unless --status-token
+    /// gives one
+    #[arg(long, value_name = "HOST:PORT", value_parser = value::status_address)]
+    pub status: Option<(String, u16)>,
+    /// What to ask of those who look at the status page: letters, digits, "-" and "_"
+    #[arg(long, alias = "status_token", value_name = "TOKEN", requires = "status", value_parser = value::token)]
+    pub status_token: Option<String>,
     /// File to write the ready line to when the server listens, relative to where wshost was started
     #[arg(long, alias = "ready_file", value_name = "PATH")]
     pub ready_file: Option<PathBuf>,

@@ -32,6 +32,8 @@ fn refused(typed: &[&str]) -> clap::Error {
     }
 }
 
+const TOKEN: &str = "0123456789abcdef-_XY";
+
 /// What one option is checked by.
 type Check = fn(&Options) -> bool;
 
@@ -51,6 +53,7 @@ fn takes_every_option_in_every_spelling() {
     let debug: Check = |o| o.log.log_level == LogLevel::Debug;
     let ready_file: Check = |o| o.server.ready_file.as_deref() == Some(Path::new("ready"));
     let delay: Check = |o| o.server.reload_delay == Duration::from_millis(20);
+    let token: Check = |o| o.server.status_token.as_deref() == Some(TOKEN);
     let poll: Check = |o| o.server.reload_poll == Some(Duration::from_millis(1500));
     let head: Check = |o| o.server.head_timeout == Duration::from_millis(1500);
     let size: Check = |o| o.server.max_message_size == 1024;
@@ -170,6 +173,10 @@ fn takes_every_option_in_every_spelling() {
         (&["--no_reload"], |o| o.server.no_reload),
         (&["--reload-delay", "20"], delay),
         (&["--reload_delay=20"], delay),
+        (&["--status", "127.0.0.1:0"], |o| o.server.status == Some(("127.0.0.1".to_owned(), 0))),
+        (&["--status=[::1]:9999"], |o| o.server.status == Some(("::1".to_owned(), 9999))),
+        (&["--status", "localhost:1", "--status-token", TOKEN], token),
+        (&["--status", "localhost:1", "--status_token", TOKEN], token),
         (&["--reload-poll", "1.5"], poll),
         (&["--reload_poll=1.5"], poll),
         (&["--ready-file", "ready"], ready_file),
@@ -229,6 +236,12 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--log-level", "WARN"], "warn"),
         (&["--reload-delay", "soon"], "milliseconds"),
         (&["--reload-poll", "0"], "more than 0"),
+        (&["--status", "9999"], "HOST:PORT"),
+        (&["--status", "::1:9999"], "HOST:PORT"),
+        (&["--status", ":9999"], "HOST:PORT"),
+        (&["--status", "localhost:x"], "HOST:PORT"),
+        (&["--status", "localhost:1", "--status-token", "short"], "16 or more"),
+        (&["--status-token", TOKEN], "--status"),
         (&["--grace", "-1"], "seconds"),
         (&["--grace=-1"], "seconds"),
         (&["--head-timeout", "0"], "more than 0"),

@@ -59,6 +59,31 @@ pub(super) fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     })
 }
 
+/// `HOST:PORT`; an IPv6 address stands in brackets.
+pub(super) fn status_address(text: &str) -> Result<(String, u16), &'static str> {
+    let wrong = "must be HOST:PORT, such as 127.0.0.1:9999";
+    let (host, port) = text.rsplit_once(':').ok_or(wrong)?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').ok_or(wrong)?,
+        None if host.contains(':') => return Err(wrong),
+        None => host,
+    };
+    if host.is_empty() {
+        return Err(wrong);
+    }
+    Ok((host.to_owned(), port.parse().map_err(|_| wrong)?))
+}
+
+/// A token that can stand in a URL and in a cookie as it is.
+pub(super) fn token(text: &str) -> Result<String, &'static str> {
+    let fits = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    if text.len() >= 16 && text.chars().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 16 or more letters, digits, \"-\" and \"_\"")
+    }
+}
+
 /// Whole milliseconds.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, &'static str> {
     text.parse().map(Duration::from_millis).map_err(|_| "must be a number of milliseconds, such as 5")

@@ -5,6 +5,7 @@
 
 mod files;
 mod helpers;
+pub mod history;
 pub mod map_file;
 pub mod registry;
 pub mod reload;
@@ -14,6 +15,7 @@ pub mod status;
 mod tasks;
 #[cfg(test)]
 mod testing;
+pub mod traffic;
 pub mod usage;
 pub mod watcher;
 

@@ -77,9 +77,10 @@ impl ReloadReport {
         self.map_problems.extend(fresh.cloned());
     }
 
-    /// Logs the reload: one INFO line for what changed, one ERROR with the traceback for each file that failed.
+    /// Logs the reload and keeps it in the [history](super::history): one INFO line for what changed, one ERROR with the traceback for each file that failed.
     /// `snapshot` is the one that it made.
     pub fn log<S>(&self, snapshot: &Snapshot<S>) {
+        super::history::record(self);
         for (path, error) in &self.failed {
             let then = match snapshot.by_path(path) {
                 Some(handler) => format!("{} is still served by its last good version", handler.resource),

@@ -11,6 +11,7 @@
 mod kept;
 mod output;
 mod record;
+pub mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -217,6 +218,7 @@ impl Visit for Fields {
 fn write(level: LogLevel, logger: &str, message: &str, fields: &[(&'static str, Value)]) {
     let time = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
     let record = Record { time, level, logger, message, fields };
+    tail::add(&record);
     let for_others = || KeptRecord { level, logger: logger.to_owned(), message: record.text_alone() };
     if kept::keep(for_others) {
         return;

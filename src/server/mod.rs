@@ -31,6 +31,7 @@ use crate::http::files::Files;
 use crate::http::policy::PolicySource;
 use crate::logging::LOG_SERVER;
 use crate::shutdown;
+use crate::status::Status;
 use connection::Context;
 use listener::Listener;
 use script::Scripts;
@@ -47,12 +48,13 @@ const END_TIME: Duration = Duration::from_secs(3);
 /// Serves until SIGINT or SIGTERM, and tells when it is ready ([`Config::ready`] and one line on stderr).
 /// SIGHUP reads the certificates again and calls `on_hangup`, on a thread that may block.
 /// Blocks, so the calling thread must be detached from Python. A stop ends the connections of handlers, too
-/// ([`HandlerHost::close_connections`]).
+/// ([`HandlerHost::close_connections`]). The status page is served beside it.
 pub fn serve(
     config: Arc<Config>,
     listeners: Listeners,
     host: Arc<dyn HandlerHost>,
     on_hangup: impl Fn() + Send + Sync + 'static,
+    status: Option<Status>,
 ) -> Result<(), StartError> {
     let tls = load_tls(&config)?;
     let runtime = runtime()?;
@@ -67,7 +69,10 @@ pub fn serve(
             on_hangup();
         })
         .map_err(StartError::Runtime)?;
-        ready::announce(&config, &listeners, tls.as_deref())?;
+        ready::announce(&config, &listeners, tls.as_deref(), status.as_ref().map(Status::url))?;
+        if let Some(status) = status {
+            tokio::spawn(status.run(stop.clone()));
+        }
         let asked = Asked::of(&config);
         let ended = end_handlers(Arc::clone(&host), config.grace, stop.clone());
         let ended = ended.map_err(StartError::Runtime)?;

@@ -13,7 +13,7 @@
 //! http://localhost:9998/
 //! ```
 //!
-//! With TLS the URLs are `https://` and `wss://`. On a Unix socket the port is 0 and the URL `unix:PATH`.
+//! With `--status` a third line is the URL of the status page. With TLS the URLs are `https://` and `wss://`. On a Unix socket the port is 0 and the URL `unix:PATH`.
 //! The file appears whole: whoever sees it can read the port out of it.
 //! Must not import tokio or pyo3.
 
@@ -30,9 +30,15 @@ use crate::config::Config;
 use crate::error::StartError;
 
 /// Tells everyone who wants to know where `listeners` listen.
-pub(super) fn announce(config: &Config, listeners: &Listeners, tls: Option<&Tls>) -> Result<(), StartError> {
+pub(super) fn announce(
+    config: &Config,
+    listeners: &Listeners,
+    tls: Option<&Tls>,
+    status: Option<String>,
+) -> Result<(), StartError> {
     let (port, (web, websocket)) = (listeners.port(), urls(config, listeners, tls.is_some()));
-    let text = format!("{port}\n{web}\n");
+    let status_line = status.as_ref().map(|url| format!("{url}\n")).unwrap_or_default();
+    let text = format!("{port}\n{web}\n{status_line}");
     if let Some(path) = &config.ready.file {
         let option = || format!("--ready-file {}", path.display());
         write_file(path, &text).map_err(|source| StartError::Ready { option: option(), source })?;
@@ -43,6 +49,9 @@ pub(super) fn announce(config: &Config, listeners: &Listeners, tls: Option<&Tls>
     }
     // Nobody reads stderr when this fails.
     let _ = writeln!(io::stderr(), "wshost: listening on {web} ({websocket})");
+    if let Some(url) = status {
+        let _ = writeln!(io::stderr(), "wshost: status page on {url}");
+    }
     if let Some(fingerprints) = tls.and_then(Tls::fingerprints) {
         let _ = writeln!(io::stderr(), "wshost: its own certificate for localhost has {fingerprints}");
     }
@@ -146,7 +155,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let (mut config, listeners) = listeners("127.0.0.1");
         config.ready.fd = Some(writer.into_raw_fd());
-        announce(&config, &listeners, None).expect("written");
+        announce(&config, &listeners, None, None).expect("written");
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("the end of the pipe");
         let port = listeners.port();
@@ -173,11 +182,11 @@ mod tests {
     fn what_cannot_be_written_is_named() {
         let (mut config, listeners) = listeners("127.0.0.1");
         config.ready.fd = Some(i32::MAX);
-        let error = announce(&config, &listeners, None).expect_err("not open").to_string();
+        let error = announce(&config, &listeners, None, None).expect_err("not open").to_string();
         assert!(error.starts_with("--ready-fd 2147483647: "), "{error}");
         let directory = tempfile::tempdir().expect("a directory");
         config.ready.file = Some(directory.path().join("missing/ready"));
-        let error = announce(&config, &listeners, None).expect_err("no directory").to_string();
+        let error = announce(&config, &listeners, None, None).expect_err("no directory").to_string();
         assert!(error.starts_with("--ready-file ") && error.contains("missing/ready: "), "{error}");
     }
 }

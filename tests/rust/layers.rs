@@ -5,18 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "program"]),
     ("embed", &["bridge", "handlers", "http", "server"]),
-    ("program", &["bridge", "cli", "handlers", "logging", "python_files", "server"]),
+    ("program", &["bridge", "cli", "handlers", "logging", "python_files", "server", "status"]),
     ("cli", &[]),
     ("python_files", &[]),
     ("config", &[]),
     ("error", &[]),
     ("logging", &[]),
     ("shutdown", &["logging"]),
-    ("server", &["handlers", "http", "logging", "shutdown"]),
+    ("server", &["handlers", "http", "logging", "shutdown", "status"]),
+    ("status", &["handlers", "logging"]),
     ("http", &[]),
     ("websocket", &[]),
 ];
