@@ -31,7 +31,8 @@ from typing import Any
 
 try:
     from pywebsocket3 import common, server_util, util
-    from pywebsocket3.websocket_server import WebSocketServer
+    from pywebsocket3.server_util import configure_logging as _configure_logging
+    from pywebsocket3.websocket_server import WebSocketServer, _alias_handlers
     from wshost import _native
 except ImportError as error:
     # Vendored (`wshost vendor DIR`) under a Python that has no wshost: `_main` runs the program instead.
@@ -39,7 +40,15 @@ except ImportError as error:
 else:
     _MISSING = None
 
-__all__ = ["WebSocketServer", "common", "server_util", "ssl", "util"]
+__all__ = [
+    "WebSocketServer",
+    "_alias_handlers",
+    "_configure_logging",
+    "common",
+    "server_util",
+    "ssl",
+    "util",
+]
 
 
 def _parse_args_and_config(args: list[str] | None) -> tuple[argparse.Namespace, list[str]]:

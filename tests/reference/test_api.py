@@ -113,8 +113,12 @@ def test_wanted_differences_are_there(differences: dict[str, str], pattern: str)
 def test_old_names() -> None:
     """Names that releases before 4 had and that handlers still import."""
     script = """
-from mod_pywebsocket import _stream_base, _stream_hybi, common, extensions, stream, util
-from mod_pywebsocket.handshake import HandshakeException, _base, base
+from mod_pywebsocket import _stream_base, _stream_hybi, common, extensions, standalone, stream, util
+from mod_pywebsocket import server_util, websocket_server
+from mod_pywebsocket.handshake import HandshakeException, _base, base, build_location
+assert build_location is _base.build_location
+assert standalone._alias_handlers is websocket_server._alias_handlers
+assert standalone._configure_logging is server_util.configure_logging
 assert _stream_base.BadOperationException is stream.BadOperationException
 assert _stream_hybi.Stream is stream.Stream
 assert _stream_hybi.create_text_frame is stream.create_text_frame

@@ -2,6 +2,7 @@
 
 from pywebsocket3 import common
 from pywebsocket3.handshake import base, hybi
+from pywebsocket3.handshake._base import build_location
 from pywebsocket3.handshake.base import AbortedByUserException, HandshakeException, VersionException
 from wshost._native import do_handshake
 
@@ -10,6 +11,7 @@ __all__ = [
     "HandshakeException",
     "VersionException",
     "base",
+    "build_location",
     "common",
     "do_handshake",
     "hybi",
