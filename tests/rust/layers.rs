@@ -5,11 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "program"]),
-    ("embed", &["bridge", "handlers", "http", "server"]),
-    ("program", &["bridge", "cli", "handlers", "logging", "python_files", "server", "status"]),
+    ("embed", &["bridge", "handlers", "http", "logging", "server"]),
+    (
+        "program",
+        &["bridge", "check", "cli", "handlers", "logging", "python_files", "scaffold", "server", "status"],
+    ),
+    ("check", &["bridge", "cli", "handlers", "logging"]),
+    ("scaffold", &[]),
     ("cli", &[]),
     ("python_files", &[]),
     ("config", &[]),
