@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyAttributeError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -20,7 +20,8 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 use super::connection::{Connection, unpack_pair, with_bytes};
 use super::detach::detached;
 use super::exceptions::{
-    BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, UNSUPPORTED_FRAME, os_error, prepend_message,
+    BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8, UNSUPPORTED_FRAME, os_error,
+    prepend_message,
 };
 use super::frames::{
     self, Fragmenter, Frame, build_fragment, control_frame, create_closing_handshake_body, no_filters,
@@ -56,11 +57,23 @@ enum Next<'py> {
     Message(Bound<'py, PyAny>),
 }
 
+/// A reference that the garbage collector may look for before it is there.
+///
+/// Python 3.11 and newer make the `__dict__` of a new object before `PyO3` fills the object in, and may collect
+/// garbage at that moment. `__traverse__` then finds zeros, and they must mean `None`, not a null reference.
+struct Reference(Option<Py<PyAny>>);
+
+impl Reference {
+    fn get(&self) -> PyResult<&Py<PyAny>> {
+        self.0.as_ref().ok_or_else(|| PyRuntimeError::new_err("the stream is being made"))
+    }
+}
+
 /// Messages over a connection (RFC 6455).
 #[pyclass(frozen, dict, weakref, subclass, module = "pywebsocket3.stream")]
 pub struct Stream {
-    request: Py<PyAny>,
-    options: Py<PyAny>,
+    request: Reference,
+    options: Reference,
     /// Whether frames are logged; asked once, so that a frame costs nothing when they are not.
     fine: bool,
     receiving: Mutex<Receiving>,
@@ -71,15 +84,15 @@ pub struct Stream {
 impl Stream {
     /// `getattr(request, name)` as a truth value.
     fn flag(&self, name: &Bound<'_, PyString>) -> PyResult<bool> {
-        self.request.bind(name.py()).getattr(name)?.is_truthy()
+        self.request.get()?.bind(name.py()).getattr(name)?.is_truthy()
     }
 
     fn option<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-        self.options.bind(name.py()).getattr(name)
+        self.options.get()?.bind(name.py()).getattr(name)
     }
 
     fn connection<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.request.bind(py).getattr(intern!(py, "connection"))
+        self.request.get()?.bind(py).getattr(intern!(py, "connection"))
     }
 
     fn mask_send(&self, py: Python<'_>) -> PyResult<bool> {
@@ -302,7 +315,7 @@ impl Stream {
     /// within it counts as none, too.
     fn call_frame_handler(&self, name: &Bound<'_, PyString>, body: &Bound<'_, PyBytes>) -> PyResult<bool> {
         let py = body.py();
-        let request = self.request.bind(py);
+        let request = self.request.get()?.bind(py);
         let call = || {
             let handler = request.getattr(name)?;
             if !handler.is_truthy()? {
@@ -319,7 +332,7 @@ impl Stream {
 
     /// Code and reason for the reply to the peer's close frame, from the handler.
     fn closing_reply<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-        let request = self.request.bind(py);
+        let request = self.request.get()?.bind(py);
         let empty = PyString::new(py, "").into_any();
         let Some(dispatcher) = request.getattr_opt(intern!(py, "_dispatcher"))? else {
             return Ok((NORMAL_CLOSURE.into_bound_py_any(py)?, empty));
@@ -351,8 +364,8 @@ impl Stream {
         request.setattr(py, intern!(py, "client_terminated"), false)?;
         request.setattr(py, intern!(py, "server_terminated"), false)?;
         Ok(Self {
-            request,
-            options,
+            request: Reference(Some(request)),
+            options: Reference(Some(options)),
             fine: LOG.enabled(py, Level::Fine),
             receiving: Mutex::default(),
             sending: Mutex::default(),
@@ -362,20 +375,20 @@ impl Stream {
 
     /// A request and its stream refer to each other; the garbage collector has to see that.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.request)?;
-        visit.call(&self.options)
+        visit.call(&self.request.0)?;
+        visit.call(&self.options.0)
     }
 
     /// The options, filters included.
     #[getter]
-    fn _options(&self, py: Python<'_>) -> Py<PyAny> {
-        self.options.clone_ref(py)
+    fn _options(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.options.get()?.clone_ref(py))
     }
 
     /// The request that the stream belongs to.
     #[getter]
-    fn _request(&self, py: Python<'_>) -> Py<PyAny> {
-        self.request.clone_ref(py)
+    fn _request(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.request.get()?.clone_ref(py))
     }
 
     /// One read of at most `length` bytes.
@@ -524,7 +537,7 @@ impl Stream {
     /// `client_terminated`, and answers it unless it is the answer to ours.
     fn _process_close_message(&self, message: &Bound<'_, PyBytes>) -> PyResult<()> {
         let py = message.py();
-        let request = self.request.bind(py);
+        let request = self.request.get()?.bind(py);
         request.setattr(intern!(py, "client_terminated"), true)?;
         let body = parse_body(message.as_bytes()).map_err(|error| match error {
             CloseBodyError::Reason => INVALID_UTF8.error(py, error.to_string()),
@@ -581,7 +594,7 @@ impl Stream {
         let body = create_closing_handshake_body(py, code.extract()?, reason.clone())?;
         let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
         let frame = control_frame(opcode::CLOSE, body.as_any(), self.mask_send(py)?, Some(&filters))?;
-        self.request.setattr(py, intern!(py, "server_terminated"), true)?;
+        self.request.get()?.setattr(py, intern!(py, "server_terminated"), true)?;
         self.write_whole_frame(&frame)
     }
 

@@ -70,7 +70,7 @@ pub fn parse_body(body: &[u8]) -> Result<Option<(u16, String)>, CloseBodyError> 
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..) {
                 return Err(CloseBodyError::Code(code));
             }
-            let reason = simdutf8::basic::from_utf8(reason).map_err(|_| CloseBodyError::Reason)?;
+            let reason = std::str::from_utf8(reason).map_err(|_| CloseBodyError::Reason)?;
             Ok(Some((code, reason.to_owned())))
         }
     }

@@ -134,3 +134,15 @@ def test_old_versions_of_a_handler_are_given_back(start: Start, tmp_path: Path) 
         path.write_text(source + f"\nNUMBER = {number}\n")
         wait_until(lambda: str(server.ask("/a", None)).split()[0] == str(number), "the reload")  # noqa: B023
     wait_until(lambda: server.ask("/a", None) == "19 1", "the end of the old versions")
+
+
+def test_streams_are_made_while_garbage_is_collected(start: Start, tmp_path: Path, way: str) -> None:
+    # Of many that are alive, each needs a new __dict__, and with this threshold that starts a collection.
+    body = """
+    gc.set_threshold(1)
+    streams = [stream.Stream(types.SimpleNamespace(), stream.StreamOptions()) for _ in range(2000)]
+    request.ws_stream.send_message(str(len(streams)))
+    """
+    before = "import gc, types\nfrom pywebsocket3 import stream"
+    write(tmp_path, "a_wsh.py", handler(body, before=before))
+    assert start(way=way).ask("/a", None) == "2000"
