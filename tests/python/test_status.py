@@ -146,9 +146,15 @@ def test_reloads_are_remembered(start: Start, tmp_path: Path) -> None:
     path = write(tmp_path, "echo_wsh.py", ECHO)
     server = start(*LOCAL)
     assert api(server)["reloads"] == []
-    path.write_text(ECHO + "\n# changed\n")
+
+    def save(text: str) -> None:
+        # In one step: a file that is written in place may be loaded while it is empty.
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").replace(path)
+
+    save(ECHO + "\n# changed\n")
     wait_until(lambda: api(server)["reloads"], "a reload")
-    path.write_text("1 +\n")
+    save("1 +\n")
     wait_until(lambda: len(api(server)["reloads"]) == 2, "a reload that fails")
     changed, failed = api(server)["reloads"]
     assert (changed["changed"], changed["failed"]) == (["/echo"], [])

@@ -28,7 +28,6 @@ _EXAMPLES: dict[str, Script] = {
     "close-long": [hello("/close"), send(text("3000 " + "r" * 124)), receive(), goodbye()],
     "close-by-client": [hello("/close"), send(close(4999, "mine")), eof()],
     "close-by-client-empty": [hello("/close"), goodbye(code=None)],
-    "close-by-client-pseudo": [hello("/close"), send(close(1006)), eof()],
     "abort": [hello("/abort"), eof()],
     "abort-handshake": refused("/abort_handshake"),
     "internal-error": [hello("/internal_error"), receive(), goodbye()],
