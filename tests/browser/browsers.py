@@ -9,8 +9,9 @@ import os
 import shutil
 import socket
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Optional, Protocol
+from typing import Any, Optional
 
 SCRIPT_SECONDS = 60
 """How long a script may take for what comes at once unless something is broken."""
@@ -28,31 +29,46 @@ const args = Array.prototype.slice.call(arguments, 0, -1);
 """
 
 
-class Browser(Protocol):
+class Browser(ABC):
     """What the tests do with a browser."""
 
     name: str
 
+    @abstractmethod
+    def _element(self, selector: str) -> Any:
+        """The driver's object for an element."""
+
+    @abstractmethod
+    def _script(self, script: str, args: tuple[Any, ...]) -> Any:
+        """Runs a script that calls back; gives what it calls back with."""
+
+    @abstractmethod
     def open(self, url: str) -> None:
         """Goes to a page and waits until it is loaded."""
 
-    def _script(self, script: str, args: tuple[Any, ...]) -> Any: ...
-
     def click(self, selector: str) -> None:
         """Clicks the element, as a person would."""
+        self._element(selector).click()
 
     def type(self, selector: str, text: str) -> None:
         """Replaces the text of a field by typing."""
+        element = self._element(selector)
+        element.clear()
+        element.send_keys(text)
 
     def choose_file(self, selector: str, path: Path) -> None:
         """Chooses a file in a file field."""
+        self._element(selector).send_keys(str(path))
 
+    @abstractmethod
     def screenshot(self) -> bytes:
         """A PNG of what is seen."""
 
+    @abstractmethod
     def set_dark(self, dark: bool) -> None:
         """Makes pages think that the person likes dark, or light."""
 
+    @abstractmethod
     def quit(self) -> None:
         """Ends the browser."""
 
@@ -78,7 +94,7 @@ def wait_for(browser: Browser, expression: str, *args: Any) -> Any:
     return run(browser, body % (expression, json.dumps(expression)), *args)
 
 
-class Firefox:
+class Firefox(Browser):
     """Firefox, over Marionette."""
 
     name = "firefox"
@@ -114,17 +130,6 @@ class Firefox:
     def _script(self, script: str, args: tuple[Any, ...]) -> Any:
         return self._marionette.execute_async_script(script, script_args=args, sandbox=None)
 
-    def click(self, selector: str) -> None:
-        self._element(selector).click()
-
-    def type(self, selector: str, text: str) -> None:
-        element = self._element(selector)
-        element.clear()
-        element.send_keys(text)
-
-    def choose_file(self, selector: str, path: Path) -> None:
-        self._element(selector).send_keys(str(path))
-
     def screenshot(self) -> bytes:
         return bytes(self._marionette.screenshot(format="binary", full=False))
 
@@ -138,7 +143,7 @@ class Firefox:
         self._folder.cleanup()
 
 
-class Chromium:
+class Chromium(Browser):
     """Chromium, over WebDriver."""
 
     name = "chromium"
@@ -177,17 +182,6 @@ class Chromium:
 
     def _script(self, script: str, args: tuple[Any, ...]) -> Any:
         return self._driver.execute_async_script(script, *args)
-
-    def click(self, selector: str) -> None:
-        self._element(selector).click()
-
-    def type(self, selector: str, text: str) -> None:
-        element = self._element(selector)
-        element.clear()
-        element.send_keys(text)
-
-    def choose_file(self, selector: str, path: Path) -> None:
-        self._element(selector).send_keys(str(path))
 
     def screenshot(self) -> bytes:
         return bytes(self._driver.get_screenshot_as_png())
