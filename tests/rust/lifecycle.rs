@@ -131,6 +131,9 @@ fn line_with(lines: &mut BufReader<ChildStderr>, text: &str) -> String {
 fn process() {
     let Some(root) = std::env::var_os("WSHOST_TEST_ROOT") else { return };
     let root = Path::new(&root);
+    // A shell that runs the tests in the background ignores it for them, and the server would leave it so.
+    // SAFETY: this sets what SIGINT does to this process, in which nothing but this test runs.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let limit = std::env::var("WSHOST_TEST_OPEN_FILES").expect("a limit").parse().expect("a number");
     let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
     // SAFETY: `setrlimit` only reads `limit`.
