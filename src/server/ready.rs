@@ -13,7 +13,8 @@
 //! http://localhost:9998/
 //! ```
 //!
-//! With `--status` a third line is the URL of the status page. With TLS the URLs are `https://` and `wss://`. On a Unix socket the port is 0 and the URL `unix:PATH`.
+//! With TLS the URLs are `https://` and `wss://`. On a Unix socket the port is 0 and the URL `unix:PATH`. With
+//! `--status` a third line is the URL of the status page.
 //! The file appears whole: whoever sees it can read the port out of it.
 //! Must not import tokio or pyo3.
 
