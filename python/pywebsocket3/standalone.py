@@ -31,6 +31,11 @@ from typing import Any
 
 try:
     from pywebsocket3 import common, server_util, util
+    from pywebsocket3.request_handler import (
+        WebSocketRequestHandler,
+        _StandaloneConnection,
+        _StandaloneRequest,
+    )
     from pywebsocket3.server_util import configure_logging as _configure_logging
     from pywebsocket3.websocket_server import WebSocketServer, _alias_handlers
     from wshost import _native
@@ -41,7 +46,10 @@ else:
     _MISSING = None
 
 __all__ = [
+    "WebSocketRequestHandler",
     "WebSocketServer",
+    "_StandaloneConnection",
+    "_StandaloneRequest",
     "_alias_handlers",
     "_configure_logging",
     "common",

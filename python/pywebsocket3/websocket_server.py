@@ -6,17 +6,21 @@ import atexit
 import contextlib
 import logging
 import os
+import selectors
 import socket
+import socketserver
 import ssl
 import sys
+import threading
 import traceback
 from types import TracebackType
 from typing import Any
 
 from pywebsocket3 import dispatch, util
+from pywebsocket3.request_handler import WebSocketRequestHandler
 from wshost import _native
 
-__all__ = ["WebSocketServer"]
+__all__ = ["WebSocketRequestHandler", "WebSocketServer"]
 
 _AddrInfo = tuple[int, int, int, str, Any]
 
@@ -49,6 +53,51 @@ def _end_handlers() -> None:
 atexit.register(_end_handlers)
 
 
+# What Rust serves like. A harness may patch the class.
+_RUST_SERVES_LIKE = WebSocketRequestHandler, dict(vars(WebSocketRequestHandler))
+
+
+class _ClassServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Gives each connection of a listening socket to `owner.RequestHandlerClass`, on its own thread."""
+
+    daemon_threads = True
+    # Seconds that `handle_request` waits for a client that a selector has seen.
+    timeout = 0
+
+    def __init__(self, owner: WebSocketServer, socket_: socket.socket, tls: ssl.SSLContext | None) -> None:
+        super().__init__(socket_.getsockname(), owner.RequestHandlerClass, bind_and_activate=False)
+        self.socket.close()
+        self.socket = socket_
+        self._owner = owner
+        self._tls = tls
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        if self._tls is not None:
+            request = self._tls.wrap_socket(request, server_side=True)
+        try:
+            self.RequestHandlerClass(request, client_address, self._owner)  # type: ignore[arg-type]
+        finally:
+            if self._tls is not None:
+                self.shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        self._owner.handle_error(request, client_address)
+
+
+def _tls_context(options: Any) -> ssl.SSLContext | None:
+    """What the TLS options say, for a server in Python."""
+    if not getattr(options, "use_tls", False):
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(options.certificate, options.private_key)
+    if getattr(options, "tls_client_auth", False):
+        context.load_verify_locations(options.tls_client_ca)
+        optional = getattr(options, "tls_client_cert_optional", False)
+        context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+    return context
+
+
 class WebSocketServer:
     """A WebSocket server with the handlers, the address and the files that `options` names.
 
@@ -56,6 +105,10 @@ class WebSocketServer:
     missing have their defaults. The constructor loads the handlers (`options.dispatcher` is theirs from then
     on) and binds the sockets. `options.reload = True` keeps the handlers up to date while the server runs; by
     default they are not, as harnesses expect.
+
+    Connections are served by Rust as `WebSocketRequestHandler` would. If `RequestHandlerClass` is another
+    class when `serve_forever` is called, or that one was patched, each connection is given to it, in Python;
+    handlers are not kept up to date then.
     """
 
     daemon_threads = True
@@ -69,6 +122,11 @@ class WebSocketServer:
         self.server_port: int = options.port
         self.socket: socket.socket | None = None
         self.stop = False
+        # pywebsocket: the name in this module is looked up for each server, and may be assigned.
+        self.RequestHandlerClass: type[Any] = WebSocketRequestHandler
+        self._ended = threading.Event()
+        self._ended.set()
+        self._ending = False
         options.dispatcher = dispatch.Dispatcher(
             options.websock_handlers,
             getattr(options, "scan_dir", None),
@@ -119,11 +177,33 @@ class WebSocketServer:
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serves until `shutdown` or `server_close` is called. A `KeyboardInterrupt` ends it, too."""
-        if self._server is not None:
+        served = self.RequestHandlerClass
+        if self._server is None:
+            return
+        if (served, dict(vars(served))) == _RUST_SERVES_LIKE:
             self._server.serve()
+        else:
+            self._serve_in_python(poll_interval)
+
+    def _serve_in_python(self, poll_interval: float) -> None:
+        tls = _tls_context(self.websocket_server_options)
+        self._ending = False
+        self._ended.clear()
+        try:
+            with selectors.DefaultSelector() as selector:
+                for socket_, _ in self._sockets:
+                    selector.register(_ClassServer(self, socket_, tls), selectors.EVENT_READ)
+                while not self._ending:
+                    for key, _ in selector.select(poll_interval):
+                        server: Any = key.fileobj
+                        server.handle_request()
+        finally:
+            self._ended.set()
 
     def shutdown(self) -> None:
         """Ends `serve_forever` and waits until it has returned. Connections that are open go on."""
+        self._ending = True
+        self._ended.wait()
         if self._server is not None:
             self._server.stop()
 
@@ -132,6 +212,7 @@ class WebSocketServer:
         for socket_, addrinfo in self._sockets:
             self._logger.info("Close on: %r", addrinfo)
             socket_.close()
+        self._ending = True
         if self._server is not None:
             self._server.close()
 

@@ -648,3 +648,59 @@ def test_what_the_server_logs_comes_to_logging_in_order(
         rest.append(script.hear())
     assert [line for line in rest if line.get("name") == request] == []
     assert script.end() == (0, "")
+
+
+def test_a_request_handler_class_of_the_program(cgi: Path, tmp_path: Path, scripts: list[Script]) -> None:
+    """Under TLS, with the fewest options, stopped from another thread; scripts are not shown, and not run."""
+    certificate, key = self_signed(tmp_path)
+    (cgi / "echo_wsh.py").write_text(ECHO)
+    script = Script(
+        """
+        import types
+        from pywebsocket3 import standalone
+
+        class Mine(standalone.WebSocketRequestHandler):
+            def do_HEAD(self):
+                self.send_response(204)
+                self.send_header("Secure", self.connection.version())
+                self.end_headers()
+
+        options = types.SimpleNamespace(
+            server_host="127.0.0.1", port=0, websock_handlers=".", use_tls=True,
+            certificate=sys.argv[1], private_key=sys.argv[2], cgi_directories=["/cgi"],
+        )
+        server = standalone.WebSocketServer(options)
+        server.RequestHandlerClass = Mine
+        server.shutdown()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        say(port=server.server_port)
+        listen()
+        server.shutdown()
+        thread.join(10)
+        say(alive=thread.is_alive())
+        server.server_close()
+        """,
+        cgi,
+        str(certificate),
+        str(key),
+    )
+    scripts.append(script)
+    port = script.hear()["port"]
+    context = trusting(certificate)
+    echo_once(port, ssl=context)
+    url = f"https://127.0.0.1:{port}/cgi/"
+    with urlopen(Request(url, method="HEAD"), timeout=10, context=context) as response:
+        assert response.status == 204
+        assert response.headers["Secure"] in {"TLSv1.2", "TLSv1.3"}
+    for target in ["script", "script?a..b", "%73cript", "./script", "../cgi/script"]:
+        for data in [None, b"body"]:
+            with pytest.raises(HTTPError, match="CGI scripts are run by WebSocketServer only") as error:
+                urlopen(Request(url + target, data), timeout=10, context=context)
+            assert error.value.code == 501
+    with urlopen(url + "plain", timeout=10, context=context) as response:
+        assert response.read().startswith(b"#!/bin/sh")
+    script.tell()
+    assert script.hear() == {"alive": False}
+    code, errors = script.end()
+    assert code == 0, errors
