@@ -105,14 +105,20 @@ mod _native {
     #[pymodule_export]
     use crate::bridge::connections::end_handlers;
     #[pymodule_export]
+    use crate::bridge::deflate_framer::DeflateFramer;
+    #[pymodule_export]
     use crate::bridge::dispatch::{
         Dispatcher, HandlerSuite, default_passive_closing_handshake, is_handler_name, read_map_file,
         resource_of,
     };
     #[pymodule_export]
+    use crate::bridge::extension_parameters::{
+        ExtensionParameter, format_extension, format_extensions, parse_extensions,
+    };
+    #[pymodule_export]
     use crate::bridge::extensions::{
-        DeflateFramer, ExtensionParameter, ExtensionProcessorInterface, PerMessageDeflateExtensionProcessor,
-        format_extension, format_extensions, get_extension_processor, parse_extensions, parse_window_bits,
+        ExtensionProcessorInterface, PerMessageDeflateExtensionProcessor, get_extension_processor,
+        parse_window_bits,
     };
     #[pymodule_export]
     use crate::bridge::frames::{
@@ -121,10 +127,12 @@ mod _native {
         create_pong_frame, create_text_frame, parse_frame,
     };
     #[pymodule_export]
-    use crate::bridge::handshake::{
-        Handshaker, HandshakerBase, check_request_line, compute_accept, compute_accept_from_unicode,
-        do_handshake, format_header, get_default_port, get_mandatory_header, parse_host_header,
-        parse_token_list, validate_mandatory_header, validate_subprotocol,
+    use crate::bridge::handshake::{Handshaker, HandshakerBase, do_handshake};
+    #[pymodule_export]
+    use crate::bridge::handshake_checks::{
+        check_request_line, compute_accept, compute_accept_from_unicode, format_header, get_default_port,
+        get_mandatory_header, parse_host_header, parse_token_list, validate_mandatory_header,
+        validate_subprotocol,
     };
     #[pymodule_export]
     use crate::bridge::header_util::{

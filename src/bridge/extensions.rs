@@ -1,25 +1,16 @@
-//! Extension negotiation: `common.ExtensionParameter`, the `extensions` module and permessage-deflate
+//! Extension negotiation: the processors of the `extensions` module, above all that of permessage-deflate
 //! (RFC 7692).
 //!
 //! Processors keep their state in their `__dict__`, as handlers and the reference's tests read it there.
 
-use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
-use super::connection::with_bytes;
-use super::detach::detached;
-use super::exceptions::EXTENSION_PARSING;
-use super::frames::encode_text;
-use super::limits::max_message_size;
+use super::deflate_framer::DeflateFramer;
+use super::extension_parameters::ExtensionParameter;
 use super::python_logging::{Level, Logger, repr};
-use super::util::{
-    DEFLATER_LOG, INFLATER_LOG, MAX_WINDOW_BITS, PyMessageDeflater, PyMessageInflater, inflate_error,
-};
-use crate::websocket::deflate::{MessageDeflater, MessageInflater};
-use crate::websocket::frame::opcode;
-use crate::websocket::header;
+use super::util::{MAX_WINDOW_BITS, PyMessageDeflater, PyMessageInflater};
 
 /// The extension's name in the handshake (RFC 7692 section 7).
 pub(crate) const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
@@ -28,115 +19,7 @@ const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
 
-/// Messages up to this size are (de)compressed without giving the GIL away: it takes less time.
-const DETACH_ABOVE: usize = 2048;
-
 static LOG: Logger = Logger::new("pywebsocket3.extensions.PerMessageDeflateExtensionProcessor");
-static FRAMER_LOG: Logger = Logger::new("pywebsocket3.extensions._PerMessageDeflateFramer");
-
-/// An extension with its parameters, as offered or accepted (RFC 6455 section 9.1).
-///
-/// `_name` and `_parameters` are plain attributes; the latter is a list of `(name, value)` pairs, the value
-/// `None` where there is none.
-#[pyclass(frozen, dict, subclass, module = "pywebsocket3.common")]
-pub struct ExtensionParameter;
-
-#[pymethods]
-impl ExtensionParameter {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(name)")]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self
-    }
-
-    /// An extension without parameters.
-    fn __init__(slf: &Bound<'_, Self>, name: Bound<'_, PyAny>) -> PyResult<()> {
-        slf.setattr("_name", name)?;
-        slf.setattr("_parameters", PyList::empty(slf.py()))
-    }
-
-    /// The extension's name.
-    fn name<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.getattr("_name")
-    }
-
-    /// Adds a parameter; `None` for one without a value.
-    fn add_parameter(slf: &Bound<'_, Self>, name: Bound<'_, PyAny>, value: Bound<'_, PyAny>) -> PyResult<()> {
-        Self::get_parameters(slf)?.call_method1("append", ((name, value),)).map(drop)
-    }
-
-    /// The list of `(name, value)` pairs itself.
-    fn get_parameters<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.getattr("_parameters")
-    }
-
-    /// The names, repeated ones included.
-    fn get_parameter_names<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        Self::get_parameters(slf)?.try_iter()?.map(|pair| pair?.get_item(0)).collect()
-    }
-
-    /// Whether there is a parameter of this name.
-    fn has_parameter(slf: &Bound<'_, Self>, name: Bound<'_, PyAny>) -> PyResult<bool> {
-        Ok(Self::find(slf, &name)?.is_some())
-    }
-
-    /// The value of the first parameter of this name, `None` when there is none.
-    fn get_parameter_value<'py>(
-        slf: &Bound<'py, Self>,
-        name: Bound<'py, PyAny>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Self::find(slf, &name)?.map(|pair| pair.get_item(1)).transpose()
-    }
-}
-
-impl ExtensionParameter {
-    fn create(name: Bound<'_, PyAny>) -> PyResult<Bound<'_, Self>> {
-        let extension = Bound::new(name.py(), Self)?;
-        Self::__init__(&extension, name)?;
-        Ok(extension)
-    }
-
-    fn find<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        for pair in Self::get_parameters(slf)?.try_iter()? {
-            let pair = pair?;
-            if pair.get_item(0)?.eq(name)? {
-                return Ok(Some(pair));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// The extensions of a `Sec-WebSocket-Extensions` value.
-///
-/// Raises `ExtensionParsingException` for what the grammar does not allow, and for a value without any.
-#[pyfunction]
-pub fn parse_extensions<'py>(py: Python<'py>, data: &str) -> PyResult<Bound<'py, PyList>> {
-    let extensions =
-        header::parse_extensions(data).map_err(|error| EXTENSION_PARSING.error(py, error.to_string()))?;
-    let list = PyList::empty(py);
-    for extension in extensions {
-        let parameter = ExtensionParameter::create(PyString::new(py, &extension.name).into_any())?;
-        parameter.setattr("_parameters", extension.parameters)?;
-        list.append(parameter)?;
-    }
-    Ok(list)
-}
-
-/// An extension as it stands in a header; values that are no token are quoted.
-#[pyfunction]
-pub fn format_extension(extension: Bound<'_, PyAny>) -> PyResult<String> {
-    let name = extension.call_method0("name")?.extract()?;
-    let parameters = extension.call_method0("get_parameters")?.extract()?;
-    Ok(header::format_extension(&header::Extension { name, parameters }))
-}
-
-/// Extensions as they stand in a header, with commas between.
-#[pyfunction]
-pub fn format_extensions(extension_list: Bound<'_, PyAny>) -> PyResult<String> {
-    let formatted = extension_list.try_iter()?.map(|extension| format_extension(extension?));
-    Ok(formatted.collect::<PyResult<Vec<_>>>()?.join(", "))
-}
 
 /// The base of extension processors. A processor answers one offer of the client.
 #[pyclass(frozen, dict, subclass, module = "pywebsocket3.extensions")]
@@ -276,7 +159,7 @@ impl PerMessageDeflateExtensionProcessor {
         };
         let framer =
             Bound::new(py, DeflateFramer::new(offered.server_bits, offered.server_no_context_takeover))?;
-        framer.get().outgoing.lock().enabled = true;
+        framer.get().enable();
         slf.setattr("_framer", framer)?;
         let deflater = PyMessageDeflater::new(offered.server_bits, offered.server_no_context_takeover);
         slf.setattr("_rfc1979_deflater", Bound::new(py, deflater)?)?;
@@ -396,211 +279,6 @@ impl Offer {
             server_no_context_takeover: has(SERVER_NO_CONTEXT_TAKEOVER)?,
             client_bits: has(CLIENT_MAX_WINDOW_BITS)?,
         }))
-    }
-}
-
-/// What a framer knows of the messages it sends.
-struct Outgoing {
-    deflater: MessageDeflater,
-    bfinal: bool,
-    enabled: bool,
-    /// A compressed message was begun and has fragments to come.
-    ongoing: bool,
-    /// The next frame gets RSV1.
-    mark_next_frame: bool,
-}
-
-impl Outgoing {
-    fn compress(&mut self, data: &[u8], end: bool) -> Vec<u8> {
-        let compressed = self.deflater.filter(data, end, self.bfinal);
-        if !self.ongoing {
-            self.mark_next_frame = true;
-        }
-        self.ongoing = !end;
-        compressed
-    }
-}
-
-/// What a framer knows of the messages it receives.
-struct Incoming {
-    inflater: MessageInflater,
-    /// The message that is being received had RSV1 on its first frame.
-    inflate_next: bool,
-}
-
-/// (De)compresses the messages of a connection and sets RSV1 on their first frames (RFC 7692 section 6). The
-/// directions share no lock: a thread that sends does not wait for one that receives.
-#[pyclass(name = "_PerMessageDeflateFramer", frozen, module = "pywebsocket3.extensions")]
-pub struct DeflateFramer {
-    outgoing: Mutex<Outgoing>,
-    incoming: Mutex<Incoming>,
-}
-
-/// Runs `work` on the data, detached from Python when it takes long enough to be worth it.
-fn maybe_detached<T: Send>(py: Python<'_>, data: &[u8], work: impl FnOnce(&[u8]) -> T + Send) -> T {
-    if data.len() > DETACH_ABOVE { detached(py, || work(data)) } else { work(data) }
-}
-
-#[pymethods]
-impl DeflateFramer {
-    /// A framer that deflates with this window (`None`: the largest); it sends messages as they are until
-    /// `set_compress_outgoing_enabled`.
-    #[new]
-    fn new(deflate_max_window_bits: Option<u8>, deflate_no_context_takeover: bool) -> Self {
-        let bits = deflate_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
-        Self {
-            outgoing: Mutex::new(Outgoing {
-                deflater: MessageDeflater::new(bits, deflate_no_context_takeover),
-                bfinal: false,
-                enabled: false,
-                ongoing: false,
-                mark_next_frame: false,
-            }),
-            incoming: Mutex::new(Incoming {
-                // Any window the client uses fits into the largest one.
-                inflater: MessageInflater::new(MAX_WINDOW_BITS),
-                inflate_next: false,
-            }),
-        }
-    }
-
-    /// See `PerMessageDeflateExtensionProcessor.set_bfinal`.
-    fn set_bfinal(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
-        let value = value.is_truthy()?;
-        self.outgoing.lock().bfinal = value;
-        Ok(())
-    }
-
-    /// See `PerMessageDeflateExtensionProcessor.enable_outgoing_compression`.
-    fn set_compress_outgoing_enabled(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
-        let value = value.is_truthy()?;
-        self.outgoing.lock().enabled = value;
-        Ok(())
-    }
-
-    /// Adds the filters to `StreamOptions`; text is encoded here from now on.
-    fn setup_stream_options(slf: &Bound<'_, Self>, stream_options: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = slf.py();
-        let framer = || slf.clone().unbind();
-        let add = |list: &str, filter: Bound<'_, PyAny>| {
-            stream_options.getattr(list)?.call_method1("append", (filter,)).map(drop)
-        };
-        add("outgoing_message_filters", Bound::new(py, OutgoingMessageFilter(framer()))?.into_any())?;
-        add("incoming_message_filters", Bound::new(py, IncomingMessageFilter(framer()))?.into_any())?;
-        add("outgoing_frame_filters", Bound::new(py, OutgoingFrameFilter(framer()))?.into_any())?;
-        add("incoming_frame_filters", Bound::new(py, IncomingFrameFilter(framer()))?.into_any())?;
-        stream_options.setattr("encode_text_message_to_utf8", false)
-    }
-}
-
-/// Compresses messages.
-#[pyclass(name = "_OutgoingMessageFilter", frozen, module = "pywebsocket3.extensions")]
-pub struct OutgoingMessageFilter(Py<DeflateFramer>);
-
-#[pymethods]
-impl OutgoingMessageFilter {
-    /// The payload of a message: compressed, or as it is when compression is off.
-    #[pyo3(signature = (message, end=true, binary=false))]
-    fn filter<'py>(
-        &self,
-        message: Bound<'py, PyAny>,
-        end: bool,
-        binary: bool,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = message.py();
-        let payload = if binary { message } else { encode_text(&message)? };
-        let framer = self.0.get();
-        if !framer.outgoing.lock().enabled {
-            return Ok(payload);
-        }
-        let compressed = with_bytes(&payload, |data| {
-            maybe_detached(py, data, |data| framer.outgoing.lock().compress(data, end))
-        })?;
-        let compressed = PyBytes::new(py, &compressed).into_any();
-        DEFLATER_LOG.log(py, Level::Debug, || {
-            format!("Compress input {}, result {}", repr(&payload), repr(&compressed))
-        });
-        FRAMER_LOG.log(py, Level::Debug, || {
-            format!(
-                "Outgoing message: {} bytes compressed to {}",
-                payload.len().unwrap_or(0),
-                compressed.len().unwrap_or(0)
-            )
-        });
-        Ok(compressed)
-    }
-}
-
-/// Inflates messages.
-#[pyclass(name = "_IncomingMessageFilter", frozen, module = "pywebsocket3.extensions")]
-pub struct IncomingMessageFilter(Py<DeflateFramer>);
-
-#[pymethods]
-impl IncomingMessageFilter {
-    /// The message of a payload: inflated when its first frame had RSV1.
-    fn filter<'py>(&self, message: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = message.py();
-        let framer = self.0.get();
-        if !std::mem::take(&mut framer.incoming.lock().inflate_next) {
-            return Ok(message);
-        }
-        let inflated = with_bytes(&message, |data| {
-            maybe_detached(py, data, |data| framer.incoming.lock().inflater.inflate(data, max_message_size()))
-        })?;
-        let inflated = inflated.map_err(|error| inflate_error(py, &error))?;
-        let inflated = PyBytes::new(py, &inflated).into_any();
-        INFLATER_LOG.log(py, Level::Debug, || {
-            format!("Appended {}, decompressed {}", repr(&message), repr(&inflated))
-        });
-        FRAMER_LOG.log(py, Level::Debug, || {
-            format!(
-                "Incoming message: {} bytes inflated to {}",
-                message.len().unwrap_or(0),
-                inflated.len().unwrap_or(0)
-            )
-        });
-        Ok(inflated)
-    }
-
-    /// The next message is compressed.
-    fn decompress_next_message(&self) {
-        self.0.get().incoming.lock().inflate_next = true;
-    }
-}
-
-/// Sets RSV1 on the first frame of a compressed message.
-#[pyclass(name = "_OutgoingFrameFilter", frozen, module = "pywebsocket3.extensions")]
-pub struct OutgoingFrameFilter(Py<DeflateFramer>);
-
-#[pymethods]
-impl OutgoingFrameFilter {
-    /// Changes `frame.rsv1` where it has to be set.
-    fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
-        // A ping of another thread may come between the message filter and the message's frame.
-        if opcode::is_control(frame.getattr("opcode")?.extract()?) {
-            return Ok(());
-        }
-        if std::mem::take(&mut self.0.get().outgoing.lock().mark_next_frame) {
-            frame.setattr("rsv1", 1)?;
-        }
-        Ok(())
-    }
-}
-
-/// Takes RSV1 off the first frame of a compressed message.
-#[pyclass(name = "_IncomingFrameFilter", frozen, module = "pywebsocket3.extensions")]
-pub struct IncomingFrameFilter(Py<DeflateFramer>);
-
-#[pymethods]
-impl IncomingFrameFilter {
-    /// Remembers `frame.rsv1` of a data frame and clears it.
-    fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
-        let marked = frame.getattr("rsv1")?.eq(1)?;
-        if marked && !opcode::is_control(frame.getattr("opcode")?.extract()?) {
-            self.0.get().incoming.lock().inflate_next = true;
-            frame.setattr("rsv1", 0)?;
-        }
-        Ok(())
     }
 }
 

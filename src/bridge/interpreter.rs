@@ -3,10 +3,10 @@
 //! A wheel needs none of this: its interpreter runs already and finds the files on its own.
 
 use std::env;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char};
 use std::fs;
 use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use pyo3::ffi;
@@ -68,9 +68,21 @@ fn environment_version(executable: &Path) -> Option<String> {
     Some(format!("{}.{}", parts.next()?, parts.next()?))
 }
 
+/// `PYTHONPATH` without the standard libraries that are in it; `None` when there are none.
+///
+/// Firefox's mochitest harness puts all of its own Python's `sys.path` there. That library is not for this Python,
+/// which would not even start with it.
+fn path_without_libraries(python_path: &OsStr) -> Option<OsString> {
+    let is_library = |folder: &PathBuf| folder.join("os.py").is_file() && folder.join("encodings").is_dir();
+    let (libraries, others): (Vec<_>, Vec<_>) = env::split_paths(python_path).partition(is_library);
+    if libraries.is_empty() { None } else { env::join_paths(others).ok() }
+}
+
 fn initialize(executable: &Path) -> Result<(), StartError> {
     let executable = CString::new(executable.as_os_str().as_bytes())
         .map_err(|_| StartError::Python("the interpreter's path has a NUL".to_owned()))?;
+    let python_path = env::var_os("PYTHONPATH").and_then(|path| path_without_libraries(&path));
+    let python_path = python_path.and_then(|path| CString::new(path.into_vec()).ok());
     let mut config = MaybeUninit::<ffi::PyConfig>::uninit();
     // SAFETY: the sequence that CPython's "Python Initialization Configuration" prescribes: the structure is
     // initialized by `PyConfig_InitPythonConfig` before anything reads it, strings are set by the functions
@@ -88,6 +100,10 @@ fn initialize(executable: &Path) -> Result<(), StartError> {
         if ffi::PyStatus_Exception(status) == 0 {
             let name = &raw mut (*pointer).program_name;
             status = ffi::PyConfig_SetBytesString(pointer, name, executable.as_ptr());
+        }
+        if let (0, Some(python_path)) = (ffi::PyStatus_Exception(status), &python_path) {
+            let setting = &raw mut (*pointer).pythonpath_env;
+            status = ffi::PyConfig_SetBytesString(pointer, setting, python_path.as_ptr());
         }
         if ffi::PyStatus_Exception(status) == 0 {
             status = ffi::Py_InitializeFromConfig(pointer);

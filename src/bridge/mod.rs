@@ -8,20 +8,24 @@
 //! - [`host`] – a thread for each connection: handshake, data, close
 //! - [`connections`] – those that are open, and how they end with the process
 //! - [`dispatch`] – the three calls; exception → status or close code
-//! - [`request`], [`connection`], [`stream`], [`frames`], [`handshake`], [`extensions`], [`util`],
-//!   [`header_util`] – the objects and functions that handlers see
+//! - [`request`], [`connection`], [`stream`], [`frames`], [`util`], [`header_util`] – the objects and functions that
+//!   handlers see; [`handshake`] and [`handshake_checks`], the opening handshake; [`extensions`],
+//!   [`extension_parameters`] and [`deflate_framer`], what it negotiates
 //! - [`payload`], [`socket`], [`transport`], [`detach`], [`limits`] – below them
 //! - [`exceptions`], [`python_logging`] – classes that Python defines and Rust raises; log records
 
 pub mod connection;
 pub mod connections;
+pub mod deflate_framer;
 pub mod detach;
 pub mod dispatch;
 pub mod examine;
 pub mod exceptions;
+pub mod extension_parameters;
 pub mod extensions;
 pub mod frames;
 pub mod handshake;
+pub mod handshake_checks;
 pub mod header_util;
 pub mod host;
 pub mod interpreter;

@@ -8,6 +8,7 @@ use std::thread::{self, ThreadId};
 use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
 
 use crate::config::{LogConfig, LogLevel};
 use crate::error::StartError;
@@ -86,6 +87,12 @@ pub fn repr(value: &Bound<'_, PyAny>) -> String {
     value
         .repr()
         .map_or_else(|_| format!("<{}>", value.get_type()), |text| text.to_string_lossy().into_owned())
+}
+
+/// `text` as Python shows a `str`.
+#[must_use]
+pub fn quoted(py: Python<'_>, text: &str) -> String {
+    repr(PyString::new(py, text).as_any())
 }
 
 /// Takes a record of Python's `logging` into the log. `level` is a number of `logging`.

@@ -1,4 +1,4 @@
-"""The ways in which harnesses start a server (docs/migrating.md), each in a process of its own."""
+"""How harnesses start a server in their own process (docs/migrating.md), each in one of its own."""
 
 import base64
 import json
@@ -16,8 +16,9 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from serving import ECHO, environment, program, wait_until
-from test_tls import self_signed, trusting
+from serving import ECHO, environment, wait_until
+from test_tls import self_signed, signed, trusting
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 PREAMBLE = """
@@ -155,11 +156,13 @@ def test_web_platform_tests(secure: bool, handlers: Path, tmp_path: Path, script
 
 
 CHROMIUM = """
+    import ssl
     import mod_pywebsocket.standalone
     from mod_pywebsocket.standalone import WebSocketServer
 
-    mod_pywebsocket.standalone.ssl = object()
-    os.chdir(sys.argv[1])
+    mod_pywebsocket.standalone.ssl = ssl
+    folder, pem, ca, mode = sys.argv[1:]
+    os.chdir(folder)
 
     class WebSocketOptions:
         def __init__(self, host, port, data_dir):
@@ -172,17 +175,21 @@ CHROMIUM = """
             self.websock_handlers_map_file = None
             self.cgi_directories = []
             self.is_executable_method = None
-            self.use_tls = False
-            self.private_key = None
-            self.certificate = None
+            self.use_tls = mode.startswith("tls")
+            self.private_key = pem
+            self.certificate = pem
             self.tls_client_auth = False
             self.tls_client_ca = None
             self.use_basic_auth = False
             self.basic_auth_credential = "Basic dGVzdDp0ZXN0"
 
     options = WebSocketOptions("127.0.0.1", 0, ".")
+    if mode == "tls, client":
+        options.tls_client_auth = True
+        options.tls_client_ca = ca
+        options.tls_client_cert_optional = False
     server = WebSocketServer(options)
-    server.websocket_server_options.use_basic_auth = len(sys.argv) > 2
+    server.websocket_server_options.use_basic_auth = mode == "basic"
     say(port=server.server_port)
     try:
         server.serve_forever()
@@ -192,14 +199,82 @@ CHROMIUM = """
 """
 
 
-def test_chromium(handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
-    script = Script(CHROMIUM, tmp_path, str(handlers))
+@pytest.mark.parametrize("mode", ["plain", "basic", "tls", "tls, client"])
+def test_chromium(mode: str, handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
+    pem, authority, context = tmp_path / "both.pem", tmp_path / "authority.pem", None
+    if mode.startswith("tls"):
+        certificate, key = self_signed(tmp_path)
+        pem.write_text(certificate.read_text() + key.read_text())
+        context = trusting(certificate)
+    if mode == "tls, client":
+        signed(tmp_path, "authority", None, is_authority=True)
+        signed(tmp_path, "client", "authority", is_authority=False)
+    script = Script(CHROMIUM, tmp_path, str(handlers), str(pem), str(authority), mode)
     scripts.append(script)
     port = script.hear()["port"]
-    echo_once(port)
+    if mode == "basic":
+        with pytest.raises(HTTPError, match="401"):
+            get(port, "/echo_wsh.py")
+        with connect(f"ws://test:test@127.0.0.1:{port}/echo") as client:
+            client.send("hello")
+            assert client.recv(timeout=10) == "hello"
+    else:
+        if context is not None and mode == "tls, client":
+            # TLS 1.3 tells a client without a certificate when it reads.
+            with pytest.raises((OSError, WebSocketException)):
+                echo_once(port, ssl=context)
+            context.load_cert_chain(tmp_path / "client.pem", tmp_path / "client-key.pem")
+        echo_once(port, ssl=context)
     script.process.send_signal(signal.SIGINT)
     assert script.hear() == {"threads": ["MainThread"]}
     assert script.end() == (0, "")
+
+
+SPAWNING = """
+import multiprocessing, sys
+from pywebsocket3 import standalone
+
+def daemon(root, port, stop):
+    options, _ = standalone._parse_args_and_config(["-H", "127.0.0.1", "-p", "0", "-d", root, "-w", root])
+    server = standalone.WebSocketServer(options)
+    import threading
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    port.put(server._sockets[0][0].getsockname()[1])
+    stop.wait()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    ports, stop = context.Queue(), context.Event()
+    daemons = [context.Process(target=daemon, args=(root, ports, stop)) for root in sys.argv[1:]]
+    for process in daemons:
+        process.start()
+    print(*(ports.get() for _ in daemons), flush=True)
+    sys.stdin.readline()
+    stop.set()
+    for process in daemons:
+        process.join()
+    print(*(process.exitcode for process in daemons))
+"""
+
+
+def test_a_process_for_each_server(handlers: Path, tmp_path: Path) -> None:
+    """`wpt serve` spawns one for each of its servers."""
+    (tmp_path / "serve.py").write_text(SPAWNING)
+    command = [sys.executable, "serve.py", str(handlers), str(handlers)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdin=pipe, stdout=pipe, text=True
+    ) as process:
+        try:
+            for port in stream(process.stdout).readline().split():
+                echo_once(port)
+            assert process.communicate("\n", 20) == ("0 0\n", None)
+        finally:
+            process.kill()
 
 
 def test_several_servers_and_their_errors(handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
@@ -476,92 +551,6 @@ def test_the_command_line_on_another_thread(cgi: Path, scripts: list[Script]) ->
         "--tls-client-cert-optional",
     ]
     assert script.end()[0] == 0
-
-
-@pytest.mark.parametrize("package", ["pywebsocket3", "mod_pywebsocket"])
-@pytest.mark.parametrize("how", ["module", "path", "call"])
-def test_programs(package: str, how: str, handlers: Path, tmp_path: Path) -> None:
-    arguments = ["-H", "127.0.0.1", "-p", "0", "-d", str(handlers), "--log_level=info"]
-    if how == "module":
-        command = [sys.executable, "-m", f"{package}.standalone", *arguments]
-    elif how == "path":
-        where = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "import wshost, os; print(os.path.dirname(os.path.dirname(wshost.__file__)))",
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-            env=environment(),
-        )
-        command = [sys.executable, f"{where.stdout.strip()}/{package}/standalone.py", *arguments]
-    else:
-        command = [sys.executable, "-c", f"from {package} import standalone; standalone._main({arguments!r})"]
-    log = (tmp_path / "log").open("w+")
-    with log, subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=log) as process:
-        try:
-
-            def port() -> str:
-                text = Path(log.name).read_text()
-                assert process.poll() is None, text
-                marker = "Listen on: 127.0.0.1:"
-                return text.split(marker)[1].split()[0] if marker in text else ""
-
-            echo_once(wait_until(port, "the port"))
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
-        finally:
-            process.kill()
-
-
-WRAPPER = """
-import signal, sys
-
-sys.path = ["pywebsocket3"] + sys.path
-from mod_pywebsocket import standalone
-
-if "--interactive" in sys.argv:
-    sys.argv.remove("--interactive")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-standalone._main()
-"""
-
-
-def test_mochitest_layout(handlers: Path, tmp_path: Path) -> None:
-    """Vendored files in the harness's folder, linked handlers, a Python without wshost: the binary runs."""
-    checkout = tmp_path / "mochitest"
-    (checkout / "pywebsocket3").mkdir(parents=True)
-    subprocess.run([*program(), "vendor", str(checkout / "pywebsocket3")], check=True, env=environment())
-    (checkout / "pywebsocket_wrapper.py").write_text(WRAPPER)
-    tests = checkout / "tests/dom/websocket/tests"
-    tests.mkdir(parents=True)
-    (tests / "file_websocket_wsh.py").symlink_to(handlers / "echo_wsh.py")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "wshost").symlink_to(Path(program()[0]).resolve())
-    bare = ["-H", "127.0.0.1", "-p", "0", "-w", str(checkout), "-l", str(checkout / "websock.log")]
-    options = ["--interactive", *bare, "--log-level=debug", "--allow-handlers-outside-root-dir"]
-    # `-S`: the interpreter of a checkout, which has no wshost.
-    command = [sys.executable, "-S", "pywebsocket_wrapper.py", *options]
-    env = environment(PATH=f"{programs}:/usr/bin:/bin")
-    with subprocess.Popen(command, cwd=checkout, env=env, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            ready = stream(process.stderr).readline()
-            assert "listening on" in ready, ready + stream(process.stderr).read()
-            port = ready.rsplit(":", 1)[1].strip("/)\n")
-            echo_once(port, resource="/tests/dom/websocket/tests/file_websocket")
-            process.send_signal(signal.SIGINT)
-            echo_once(port, resource="/tests/dom/websocket/tests/file_websocket")
-        finally:
-            process.kill()
-    missing = subprocess.run(
-        command, cwd=checkout, env=environment(PATH="/nowhere"), capture_output=True, text=True
-    )
-    assert missing.returncode == 1
-    assert "there is no wshost program in PATH" in missing.stderr
-    assert len(missing.stderr.splitlines()) == 1
 
 
 def test_what_the_server_logs_comes_to_logging_in_order(

@@ -79,6 +79,15 @@ def _outcome(call):
         return type(error).__name__
 
 
+def _told(call):
+    try:
+        return _show(call())
+    except (common.ExtensionParsingException, handshake.HandshakeException) as error:
+        return [type(error).__name__, str(error)]
+    except Exception as error:
+        return type(error).__name__
+
+
 def _reader(data):
     rest = [data]
 
@@ -134,7 +143,10 @@ def _stream_calls():
     }
     return {
         **{"length %d" % n: _outcome(lambda n=n: stream.create_length_header(n, False)) for n in lengths},
-        **{"masked length %d" % n: _outcome(lambda n=n: stream.create_length_header(n, True)) for n in lengths},
+        **{
+            "masked length %d" % n: _outcome(lambda n=n: stream.create_length_header(n, True))
+            for n in lengths
+        },
         "header": _outcome(lambda: header(1, 5, 1, 0, 0, 0, False)),
         "header reserved": _outcome(lambda: header(0xF, 5, 0, 1, 1, 1, True)),
         "header int mask": _outcome(lambda: header(9, 126, 0, 0, 0, 0, 0)),
@@ -152,7 +164,9 @@ def _stream_calls():
         "text mask": _outcome(lambda: len(frame("masked", mask=True))),
         "text surrogate": _outcome(lambda: frame("\udc80")),
         "binary": _outcome(lambda: stream.create_binary_frame(b"\xff", fin=0)),
-        "binary names": _outcome(lambda: stream.create_binary_frame(message=b"n", opcode=0, fin=1, mask=False)),
+        "binary names": _outcome(
+            lambda: stream.create_binary_frame(message=b"n", opcode=0, fin=1, mask=False)
+        ),
         "ping": _outcome(lambda: stream.create_ping_frame(b"p")),
         "ping big": _outcome(lambda: stream.create_ping_frame(b"p" * 126)),
         "ping 125": _outcome(lambda: stream.create_ping_frame(b"p" * 125)),
@@ -161,7 +175,9 @@ def _stream_calls():
         "close 1": _outcome(lambda: stream.create_close_frame(b"X")),
         "close mask": _outcome(lambda: len(stream.create_close_frame(b"\x03\xe8", mask=True))),
         "close big": _outcome(lambda: stream.create_close_frame(b"c" * 126)),
-        **{"body %s" % c: _outcome(lambda c=c: body(c, "r\xe4")) for c in (None, 999, 1000, 1004, 4999, 5000)},
+        **{
+            "body %s" % c: _outcome(lambda c=c: body(c, "r\xe4")) for c in (None, 999, 1000, 1004, 4999, 5000)
+        },
         **{"body %s" % c: _outcome(lambda c=c: body(c, "")) for c in (1005, 1006, 1015, 1016, 2999)},
         "body none": _outcome(lambda: body(1000, None)),
         "body bytes": _outcome(lambda: body(1000, b"b")),
@@ -171,7 +187,9 @@ def _stream_calls():
         "builder 2": _outcome(lambda: builder.build(b"b", True, True)),
         "builder 3": _outcome(lambda: builder.build("c", True, False)),
         "builder 4": _outcome(lambda: builder.build(b"d", True, True)),
-        "builder raw": _outcome(lambda: stream.FragmentedFrameBuilder(False, encode_utf8=False).build(b"r", 1, 0)),
+        "builder raw": _outcome(
+            lambda: stream.FragmentedFrameBuilder(False, encode_utf8=False).build(b"r", 1, 0)
+        ),
         "frame": _outcome(lambda: stream.Frame()),
         "frame names": _outcome(lambda: stream.Frame(fin=0, rsv1=1, rsv2=1, rsv3=1, opcode=2, payload=b"p")),
         **{"parse " + k: _outcome(lambda d=d: stream.parse_frame(_reader(d))) for k, d in read_pairs.items()},
@@ -214,9 +232,13 @@ def _util_calls():
         "inflate some": _outcome(lambda: (inflater.append(b"\x00\x00\xff\xff"), inflater.decompress(2))),
         "inflate 0": _outcome(lambda: inflater.decompress(0)),
         "inflate bad": _outcome(lambda: (inflater.append(b"\xff\xff"), inflater.decompress(-1))),
-        "rfc": _outcome(lambda: [rfc.filter(b"Hello"), rfc.filter(b"Hello", end=False), rfc.filter(b"", end=True)]),
+        "rfc": _outcome(
+            lambda: [rfc.filter(b"Hello"), rfc.filter(b"Hello", end=False), rfc.filter(b"", end=True)]
+        ),
         "rfc bfinal": _outcome(lambda: [rfc.filter(b"Hello", bfinal=True), rfc.filter(b"Hello")]),
-        "unrfc": _outcome(lambda: [unrfc.filter(b"\xf2H\xcd\xc9\xc9\x07\x00"), unrfc.filter(b"\xf2\0\x11\0\0")]),
+        "unrfc": _outcome(
+            lambda: [unrfc.filter(b"\xf2H\xcd\xc9\xc9\x07\x00"), unrfc.filter(b"\xf2\0\x11\0\0")]
+        ),
         "prepended": repr(error.args),
         "logger": util.get_class_logger(_Shout()).name.split(".")[-1],
         "interp": _outcome(lambda: util.get_script_interp(script)),
@@ -228,18 +250,18 @@ def _header_calls():
     quoted = http_header_util.consume_token_or_quoted_string
     texts = (
         "a", "a; b", "a; b=c; d", "a, b;c", "a;b=\"q \\\" q\"", "", ";", "a;", "a b", "a=b", "a,,b", "a;b=", ",a",
-        "a;b=\"open", "a ; b = c , d",
+        "a;b=\"open", "a ; b = c , d", "permessage-deflate; ;", "a; b'c=",
     )  # fmt: skip
     uris = (
         "/a?b", "ws://h/a", "wss://h/a?b#c", "ws://h:81/", "ws://h", "ws:///a", "ws://h:x/", "http://h/a", "",
         "ws://[::1]:5/x", "WS://H/a",
     )  # fmt: skip
     return {
-        **{"extensions %r" % t: _outcome(lambda t=t: [_show(e) for e in parse(t)]) for t in texts},
-        **{"tokens %r" % t: _outcome(lambda t=t: base.parse_token_list(t)) for t in texts},
+        **{"extensions %r" % t: _told(lambda t=t: [_show(e) for e in parse(t)]) for t in texts},
+        **{"tokens %r" % t: _told(lambda t=t: base.parse_token_list(t)) for t in texts},
         **{"quoted %r" % t: _outcome(lambda t=t: quoted(state(t))) for t in texts},
         **{"format %r" % t: _outcome(lambda t=t: common.format_extensions(parse(t))) for t in texts},
-        **{"subprotocol %r" % t: _outcome(lambda t=t: base.validate_subprotocol(t)) for t in texts},
+        **{"subprotocol %r" % t: _told(lambda t=t: base.validate_subprotocol(t)) for t in texts},
         **{"quote %r" % t: _outcome(lambda t=t: http_header_util.quote_if_necessary(t)) for t in texts},
         **{"uri %r" % t: _outcome(lambda t=t: http_header_util.parse_uri(t)) for t in uris},
         "control": [common.is_control_opcode(opcode) for opcode in range(16)],

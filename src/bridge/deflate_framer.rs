@@ -1,0 +1,231 @@
+//! Permessage-deflate (RFC 7692) on a connection: the filters that a processor puts into its stream's options.
+
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::connection::with_bytes;
+use super::detach::detached;
+use super::frames::encode_text;
+use super::limits::max_message_size;
+use super::python_logging::{Level, Logger, repr};
+use super::util::{DEFLATER_LOG, INFLATER_LOG, MAX_WINDOW_BITS, inflate_error};
+use crate::websocket::deflate::{MessageDeflater, MessageInflater};
+use crate::websocket::frame::opcode;
+
+/// Messages up to this size are (de)compressed without giving the GIL away: it takes less time.
+const DETACH_ABOVE: usize = 2048;
+
+static LOG: Logger = Logger::new("pywebsocket3.extensions._PerMessageDeflateFramer");
+
+/// What a framer knows of the messages it sends.
+struct Outgoing {
+    deflater: MessageDeflater,
+    bfinal: bool,
+    enabled: bool,
+    /// A compressed message was begun and has fragments to come.
+    ongoing: bool,
+    /// The next frame gets RSV1.
+    mark_next_frame: bool,
+}
+
+impl Outgoing {
+    fn compress(&mut self, data: &[u8], end: bool) -> Vec<u8> {
+        let compressed = self.deflater.filter(data, end, self.bfinal);
+        if !self.ongoing {
+            self.mark_next_frame = true;
+        }
+        self.ongoing = !end;
+        compressed
+    }
+}
+
+/// What a framer knows of the messages it receives.
+struct Incoming {
+    inflater: MessageInflater,
+    /// The message that is being received had RSV1 on its first frame.
+    inflate_next: bool,
+}
+
+/// (De)compresses the messages of a connection and sets RSV1 on their first frames (RFC 7692 section 6). The
+/// directions share no lock: a thread that sends does not wait for one that receives.
+#[pyclass(name = "_PerMessageDeflateFramer", frozen, module = "pywebsocket3.extensions")]
+pub struct DeflateFramer {
+    outgoing: Mutex<Outgoing>,
+    incoming: Mutex<Incoming>,
+}
+
+/// Runs `work` on the data, detached from Python when it takes long enough to be worth it.
+fn maybe_detached<T: Send>(py: Python<'_>, data: &[u8], work: impl FnOnce(&[u8]) -> T + Send) -> T {
+    if data.len() > DETACH_ABOVE { detached(py, || work(data)) } else { work(data) }
+}
+
+impl DeflateFramer {
+    /// Compresses outgoing messages from now on.
+    pub(super) fn enable(&self) {
+        self.outgoing.lock().enabled = true;
+    }
+}
+
+#[pymethods]
+impl DeflateFramer {
+    /// A framer that deflates with this window (`None`: the largest); it sends messages as they are until
+    /// `set_compress_outgoing_enabled`.
+    #[new]
+    pub(super) fn new(deflate_max_window_bits: Option<u8>, deflate_no_context_takeover: bool) -> Self {
+        let bits = deflate_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
+        Self {
+            outgoing: Mutex::new(Outgoing {
+                deflater: MessageDeflater::new(bits, deflate_no_context_takeover),
+                bfinal: false,
+                enabled: false,
+                ongoing: false,
+                mark_next_frame: false,
+            }),
+            incoming: Mutex::new(Incoming {
+                // Any window the client uses fits into the largest one.
+                inflater: MessageInflater::new(MAX_WINDOW_BITS),
+                inflate_next: false,
+            }),
+        }
+    }
+
+    /// See `PerMessageDeflateExtensionProcessor.set_bfinal`.
+    fn set_bfinal(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
+        let value = value.is_truthy()?;
+        self.outgoing.lock().bfinal = value;
+        Ok(())
+    }
+
+    /// See `PerMessageDeflateExtensionProcessor.enable_outgoing_compression`.
+    fn set_compress_outgoing_enabled(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
+        let value = value.is_truthy()?;
+        self.outgoing.lock().enabled = value;
+        Ok(())
+    }
+
+    /// Adds the filters to `StreamOptions`; text is encoded here from now on.
+    fn setup_stream_options(slf: &Bound<'_, Self>, stream_options: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let framer = || slf.clone().unbind();
+        let add = |list: &str, filter: Bound<'_, PyAny>| {
+            stream_options.getattr(list)?.call_method1("append", (filter,)).map(drop)
+        };
+        add("outgoing_message_filters", Bound::new(py, OutgoingMessageFilter(framer()))?.into_any())?;
+        add("incoming_message_filters", Bound::new(py, IncomingMessageFilter(framer()))?.into_any())?;
+        add("outgoing_frame_filters", Bound::new(py, OutgoingFrameFilter(framer()))?.into_any())?;
+        add("incoming_frame_filters", Bound::new(py, IncomingFrameFilter(framer()))?.into_any())?;
+        stream_options.setattr("encode_text_message_to_utf8", false)
+    }
+}
+
+/// Compresses messages.
+#[pyclass(name = "_OutgoingMessageFilter", frozen, module = "pywebsocket3.extensions")]
+pub struct OutgoingMessageFilter(Py<DeflateFramer>);
+
+#[pymethods]
+impl OutgoingMessageFilter {
+    /// The payload of a message: compressed, or as it is when compression is off.
+    #[pyo3(signature = (message, end=true, binary=false))]
+    fn filter<'py>(
+        &self,
+        message: Bound<'py, PyAny>,
+        end: bool,
+        binary: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = message.py();
+        let payload = if binary { message } else { encode_text(&message)? };
+        let framer = self.0.get();
+        if !framer.outgoing.lock().enabled {
+            return Ok(payload);
+        }
+        let compressed = with_bytes(&payload, |data| {
+            maybe_detached(py, data, |data| framer.outgoing.lock().compress(data, end))
+        })?;
+        let compressed = PyBytes::new(py, &compressed).into_any();
+        DEFLATER_LOG.log(py, Level::Debug, || {
+            format!("Compress input {}, result {}", repr(&payload), repr(&compressed))
+        });
+        LOG.log(py, Level::Debug, || {
+            format!(
+                "Outgoing message: {} bytes compressed to {}",
+                payload.len().unwrap_or(0),
+                compressed.len().unwrap_or(0)
+            )
+        });
+        Ok(compressed)
+    }
+}
+
+/// Inflates messages.
+#[pyclass(name = "_IncomingMessageFilter", frozen, module = "pywebsocket3.extensions")]
+pub struct IncomingMessageFilter(Py<DeflateFramer>);
+
+#[pymethods]
+impl IncomingMessageFilter {
+    /// The message of a payload: inflated when its first frame had RSV1.
+    fn filter<'py>(&self, message: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = message.py();
+        let framer = self.0.get();
+        if !std::mem::take(&mut framer.incoming.lock().inflate_next) {
+            return Ok(message);
+        }
+        let inflated = with_bytes(&message, |data| {
+            maybe_detached(py, data, |data| framer.incoming.lock().inflater.inflate(data, max_message_size()))
+        })?;
+        let inflated = inflated.map_err(|error| inflate_error(py, &error))?;
+        let inflated = PyBytes::new(py, &inflated).into_any();
+        INFLATER_LOG.log(py, Level::Debug, || {
+            format!("Appended {}, decompressed {}", repr(&message), repr(&inflated))
+        });
+        LOG.log(py, Level::Debug, || {
+            format!(
+                "Incoming message: {} bytes inflated to {}",
+                message.len().unwrap_or(0),
+                inflated.len().unwrap_or(0)
+            )
+        });
+        Ok(inflated)
+    }
+
+    /// The next message is compressed.
+    fn decompress_next_message(&self) {
+        self.0.get().incoming.lock().inflate_next = true;
+    }
+}
+
+/// Sets RSV1 on the first frame of a compressed message.
+#[pyclass(name = "_OutgoingFrameFilter", frozen, module = "pywebsocket3.extensions")]
+pub struct OutgoingFrameFilter(Py<DeflateFramer>);
+
+#[pymethods]
+impl OutgoingFrameFilter {
+    /// Changes `frame.rsv1` where it has to be set.
+    fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
+        // A ping of another thread may come between the message filter and the message's frame.
+        if opcode::is_control(frame.getattr("opcode")?.extract()?) {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.0.get().outgoing.lock().mark_next_frame) {
+            frame.setattr("rsv1", 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes RSV1 off the first frame of a compressed message.
+#[pyclass(name = "_IncomingFrameFilter", frozen, module = "pywebsocket3.extensions")]
+pub struct IncomingFrameFilter(Py<DeflateFramer>);
+
+#[pymethods]
+impl IncomingFrameFilter {
+    /// Remembers `frame.rsv1` of a data frame and clears it.
+    fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
+        let marked = frame.getattr("rsv1")?.eq(1)?;
+        if marked && !opcode::is_control(frame.getattr("opcode")?.extract()?) {
+            self.0.get().incoming.lock().inflate_next = true;
+            frame.setattr("rsv1", 0)?;
+        }
+        Ok(())
+    }
+}
