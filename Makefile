@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 PORT ?= 9998
+SECONDS ?= 60
+TARGETS ?=
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
 .PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons test-bench installed bench \
-	bench-reload lint fmt wheel package venv clean rust soak audit
+	bench-reload lint fmt wheel package venv clean rust soak audit fuzz miri
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +80,15 @@ soak: venv rust ## 100,000 connections and 5,000,000 messages against a release 
 	cargo build --release --locked --bin wshost
 	WSHOST=$(CURDIR)/target/release/wshost $(BIN)/python tests/soak/soak.py
 
+fuzz: rust ## Run the fuzz targets for SECONDS each (60; TARGETS="head frame": these); needs nightly and cargo-fuzz
+	scripts/fuzz $(SECONDS) $(TARGETS)
+
+# Deflate is left out: it takes hours under Miri.
+miri: rust ## Run the tests of the modules without Python under Miri; needs nightly with miri and rust-src
+	cargo +nightly miri --version >/dev/null || \
+	  { echo "error: no Miri; rustup +nightly component add miri rust-src" >&2; exit 1; }
+	cd fuzz && MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked -p wshost-pure -- --skip websocket::deflate
+
 audit: venv rust ## Check the licences of all crates
 	$(BIN)/python -m pytest -n0 tests/python/test_licences.py
 
@@ -86,6 +97,7 @@ bench: venv rust ## Measure beside other servers, write docs/benchmarks.md (QUIC
 
 lint: venv rust ## Check the style and the types
 	cargo fmt --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -96,6 +108,7 @@ lint: venv rust ## Check the style and the types
 
 fmt: venv rust ## Format everything
 	cargo fmt
+	cargo fmt --manifest-path fuzz/Cargo.toml --all
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only .
 
@@ -118,4 +131,4 @@ rust:
 	  { echo "error: no cargo; install Rust 1.88 or newer (https://rustup.rs)" >&2; exit 1; }
 
 clean: ## Delete what was built, .venv included
-	rm -rf target dist .venv .pytest_cache .ruff_cache .mypy_cache
+	rm -rf target fuzz/target dist .venv .pytest_cache .ruff_cache .mypy_cache

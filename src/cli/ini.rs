@@ -13,7 +13,7 @@ const MAX_DEPTH: u32 = 10;
 
 /// Why a file cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum IniError {
+pub enum IniError {
     /// A line is none that Python would take.
     #[error("line {number}: {wrong}")]
     Line {
@@ -47,7 +47,7 @@ struct Section {
 
 /// The entries of section `name` in `text`: those of `[DEFAULT]` first, then the others in the order of the
 /// file. Names are in lower case, values of several lines are joined with line feeds, `%(name)s` is replaced.
-pub(super) fn section(text: &str, name: &str) -> Result<Vec<(String, String)>, IniError> {
+pub fn section(text: &str, name: &str) -> Result<Vec<(String, String)>, IniError> {
     let sections = read(text)?;
     let named = |wanted: &str| sections.iter().find(|section| section.name == wanted);
     let section = named(name).ok_or_else(|| IniError::NoSection(name.to_owned()))?;

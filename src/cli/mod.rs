@@ -4,7 +4,7 @@
 //! A new option is one field in `options`, one line in [`Options::resolve`] and one row in `tests`. Must not import anything but `config` and `error`; nothing here needs Python.
 
 mod config_file;
-mod ini;
+pub mod ini;
 mod names;
 mod options;
 mod reference;

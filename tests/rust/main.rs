@@ -1,7 +1,9 @@
-//! The async side on real sockets and real files: no Python, a stub in place of the handlers.
+//! The async side on real sockets and real files, with a stub in place of the handlers; the layers; the fuzz seeds. No
+//! Python.
 
 mod cgi;
 mod files;
+mod fuzz_seeds;
 mod handover;
 mod heads;
 mod layers;

@@ -1,0 +1,4 @@
+//! Files of options.
+
+#[path = "../../../src/cli/ini.rs"]
+pub mod ini;

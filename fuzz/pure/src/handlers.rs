@@ -1,0 +1,4 @@
+//! Map files.
+
+#[path = "../../../src/handlers/map_file.rs"]
+pub mod map_file;

@@ -1,0 +1,7 @@
+//! The pure modules of wshost, under the paths that they have in it. Nothing is here but where they lie.
+
+pub mod cli;
+pub mod handlers;
+pub mod http;
+#[path = "../../../src/websocket/mod.rs"]
+pub mod websocket;
