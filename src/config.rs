@@ -4,8 +4,11 @@
 //! [`Default`] gives them to programs that start a server in their own process. Must not import anything of
 //! the crate.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use subtle::ConstantTimeEq as _;
 
 /// TCP port, pywebsocket's default.
 pub const DEFAULT_PORT: u16 = 80;
@@ -130,7 +133,7 @@ pub enum ClientAuth {
 }
 
 /// Which requests are let in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct PolicyConfig {
     /// The host that a request target in absolute form must name to reach a handler. Default `None`: any
     /// (pywebsocket: `-V`).
@@ -140,7 +143,31 @@ pub struct PolicyConfig {
     pub validation_port: Option<u16>,
     /// The whole value that `Authorization` must have, `Basic` and the credential in base64. Default `None`:
     /// no authentication.
-    pub basic_auth: Option<String>,
+    pub basic_auth: Option<Secret>,
+}
+
+/// What a client must know. It can only be asked whether a text is the same, and `Debug` does not tell it.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret `text`.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Whether `given` is the secret. How long the answer takes tells nothing about it but its length.
+    #[must_use]
+    pub fn is(&self, given: &str) -> bool {
+        self.0.as_bytes().ct_eq(given.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret")
+    }
 }
 
 /// Where handlers come from and how they are read.

@@ -22,7 +22,7 @@ use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
 use crate::bridge::python_logging;
-use crate::config::{ClientAuth, Config, ListenConfig, PolicyConfig, TlsConfig};
+use crate::config::{ClientAuth, Config, ListenConfig, PolicyConfig, Secret, TlsConfig};
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
@@ -268,8 +268,9 @@ impl PolicySource for Options {
                     validation_host: get("validation_host")?.and_then(|host| host.extract().ok()),
                     validation_port: get("validation_port")?.and_then(|port| port.extract().ok()),
                     // Authentication without a credential lets nobody in: no client can send this.
-                    basic_auth: wanted
-                        .then(|| credential.map_or_else(|| "\n".to_owned(), |value| value.to_string())),
+                    basic_auth: wanted.then(|| {
+                        Secret::new(credential.map_or_else(|| "\n".to_owned(), |value| value.to_string()))
+                    }),
                 })
             };
             read().map_err(|error| PolicyError(error.to_string()))

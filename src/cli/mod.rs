@@ -10,23 +10,26 @@ mod options;
 mod reference;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod value;
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::config::{
-    ClientAuth, Config, HandlersConfig, ListenConfig, LogConfig, PolicyConfig, ReadyConfig, StatusConfig,
-    TlsConfig,
+    ClientAuth, Config, HandlersConfig, ListenConfig, LogConfig, PolicyConfig, ReadyConfig, Secret,
+    StatusConfig, TlsConfig,
 };
 use crate::error::StartError;
 
@@ -114,11 +117,16 @@ impl UsageError {
     /// Prints help to stdout, and everything else to stderr.
     pub fn print(&self) {
         match self {
-            // Nobody is left to tell when stderr is closed.
-            Self::Typed(error) => drop(error.print()),
-            Self::ConfigFile(error) => eprintln!("wshost: {error}"),
+            Self::Typed(error) if error.exit_code() == 0 => drop(error.print()),
+            Self::Typed(error) => tell(&usage::one_line(error)),
+            Self::ConfigFile(error) => tell(error),
         }
     }
+}
+
+/// Says on stderr, which may be closed, why there is no start.
+fn tell(error: &dyn fmt::Display) {
+    drop(writeln!(io::stderr(), "{PROGRAM}: {error}"));
 }
 
 /// Reads a command line and the file that its `--config` names; `args[0]` is the program's name, as
@@ -127,6 +135,10 @@ pub fn parse(args: Vec<OsString>) -> Result<Invocation, UsageError> {
     let command = command();
     let mut matches = matches(&command, args)?;
     if let Some((name, mut arguments)) = matches.remove_subcommand() {
+        if let Some(option) = usage::first_typed(&command, &matches) {
+            let text = format!("'{option}' cannot stand before the subcommand '{name}'");
+            return Err(UsageError::Typed(command.clone().error(ErrorKind::ArgumentConflict, text)));
+        }
         match name.as_str() {
             CHECK => return check_options(&command, arguments),
             NEW => {
@@ -227,7 +239,6 @@ fn command() -> Command {
         )
         .subcommand(check_command())
         .subcommand(new_command())
-        .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
 }
 
@@ -389,7 +400,11 @@ impl PolicyOptions {
     fn resolve(self) -> PolicyConfig {
         let Self { validation_host, validation_port, basic_auth, basic_auth_credential } = self;
         let expected = || format!("Basic {}", BASE64_STANDARD.encode(basic_auth_credential));
-        PolicyConfig { validation_host, validation_port, basic_auth: basic_auth.then(expected) }
+        PolicyConfig {
+            validation_host,
+            validation_port,
+            basic_auth: basic_auth.then(expected).map(Secret::new),
+        }
     }
 }
 

@@ -473,6 +473,35 @@ mod tests {
         assert!(path.exists(), "who made it removes it");
     }
 
+    /// How many connections may wait at a socket, as Linux tells.
+    fn backlog_of(fd: RawFd) -> u32 {
+        let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
+        let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).expect("a small struct");
+        // SAFETY: the kernel writes at most `length` bytes, and any bytes are a `tcp_info`.
+        let info = unsafe {
+            let result = libc::getsockopt(
+                fd,
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &raw mut length,
+            );
+            assert_eq!(result, 0);
+            info.assume_init()
+        };
+        // Of a socket that listens: tcp(7) leaves it out, `ss` shows it.
+        info.tcpi_sacked
+    }
+
+    #[test]
+    fn the_queue_is_as_long_as_asked_for() {
+        for backlog in [1, 77] {
+            let config = ListenConfig { backlog, ..config(Some("127.0.0.1"), 0) };
+            let listeners = Listeners::bind(&config).expect("listeners");
+            assert_eq!(backlog_of(listeners.filenos()[0]), u32::try_from(backlog).expect("positive"));
+        }
+    }
+
     #[test]
     fn what_does_not_listen_is_named() {
         let directory = tempfile::tempdir().expect("a directory");

@@ -1,12 +1,13 @@
 """What connections see when the server stops."""
 
 import signal
+import socket
 import threading
 from pathlib import Path
 
 import pytest
 from conftest import Start
-from serving import ECHO
+from serving import ECHO, Frame, wait_until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -68,3 +69,40 @@ def test_finally_blocks_run(start: Start, tmp_path: Path) -> None:
         assert server.process.wait(20) == 0
         reader.join(10)
     assert "finally True" in server.output.rest()
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_waits_for_nobody(
+    start: Start, tmp_path: Path, way: str, number: int, code: int
+) -> None:
+    (tmp_path / "asleep_wsh.py").write_text(ASLEEP)
+    server = start("--grace", "600", way=way)
+    with server.raw("/asleep") as client:
+        assert client.frame().payload == b"asleep"
+        server.process.send_signal(number)
+        # It says that the first one has arrived.
+        assert client.frame() == Frame(8, b"\x03\xe9")
+        wait_until(lambda: is_refused(server.port), "the end of listening")
+        assert server.process.poll() is None
+        server.process.send_signal(number)
+        assert server.process.wait(20) == code
+
+
+def test_sighup_reads_the_map_file_again(start: Start, tmp_path: Path, way: str) -> None:
+    (tmp_path / "echo_wsh.py").write_text(ECHO)
+    names = tmp_path / "names"
+    names.write_text("/old /echo\n")
+    server = start("-m", "names", "--no-reload", way=way)
+    assert server.ask("/old") == "?"
+    names.write_text("/new /echo\n")
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: server.status("/new") == 101, "the new name")
+    assert server.status("/old") == 404

@@ -71,6 +71,21 @@ fn named_parts(text: &str) -> Vec<String> {
     parts
 }
 
+/// A comparison that ends at the first difference tells a patient client a secret byte by byte. No test can see that
+/// in the time it takes, so the source is looked at.
+#[test]
+fn secrets_are_compared_in_constant_time_only() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config.rs");
+    let text = fs::read_to_string(source).expect("UTF-8");
+    let begins =
+        text.find("#[derive(Clone)]\npub struct Secret(String);").expect("a struct that cannot be compared");
+    let ends = text.find("impl fmt::Debug for Secret").expect("its last part");
+    let secret = &text[begins..ends];
+    assert!(secret.contains("self.0.as_bytes().ct_eq(given.as_bytes()).into()"), "{secret}");
+    assert_eq!(secret.matches("self").count(), 2, "nothing else may look at the text:\n{secret}");
+    assert!(!text.contains("PartialEq for Secret") && !text.contains("Deref for Secret"));
+}
+
 #[test]
 fn each_layer_names_only_what_lies_below() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

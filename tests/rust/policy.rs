@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wshost::config::PolicyConfig;
+use wshost::config::{PolicyConfig, Secret};
 use wshost::http::policy::{PolicyError, PolicySource};
 
 use crate::support::{Server, without_server_and_date};
@@ -11,7 +11,8 @@ use crate::support::{Server, without_server_and_date};
 const CREDENTIAL: &str = "Basic dGVzdDp0ZXN0";
 
 fn with_auth() -> Server {
-    let policy = PolicyConfig { basic_auth: Some(CREDENTIAL.to_owned()), ..PolicyConfig::default() };
+    let policy =
+        PolicyConfig { basic_auth: Some(Secret::new(CREDENTIAL.to_owned())), ..PolicyConfig::default() };
     Server::start_with_policy(|_| {}, policy)
 }
 
@@ -75,7 +76,10 @@ impl PolicySource for Changing {
     fn policy(&self) -> Result<PolicyConfig, PolicyError> {
         match self.0.fetch_add(1, Ordering::SeqCst) {
             0 => Ok(PolicyConfig::default()),
-            1 => Ok(PolicyConfig { basic_auth: Some(CREDENTIAL.to_owned()), ..PolicyConfig::default() }),
+            1 => Ok(PolicyConfig {
+                basic_auth: Some(Secret::new(CREDENTIAL.to_owned())),
+                ..PolicyConfig::default()
+            }),
             _ => Err(PolicyError("no such option".to_owned())),
         }
     }

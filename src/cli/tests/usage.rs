@@ -1,0 +1,142 @@
+//! What wrong usage, help and the other subcommands say.
+
+use std::path::Path;
+
+use clap::error::ErrorKind;
+
+use super::super::{Invocation, command, parse, usage};
+use super::{TOKEN, args, refused};
+
+#[test]
+fn refuses_wrong_usage_with_2_and_says_what_to_type() {
+    let table: &[(&[&str], &str)] = &[
+        (&["--document-rot", "x"], "--document-root"),
+        (&["--log", "x"], "a similar argument exists: '--log-"),
+        (&["-p", "99999"], "0 to 65535"),
+        (&["-p", "-1"], "0 to 65535"),
+        (&["-p", "http"], "0 to 65535"),
+        (&["-p"], "--port"),
+        (&["-q", "many"], "128"),
+        (&["--log-level", "verbose"], "fine"),
+        (&["--log-level", "WARN"], "warn"),
+        (&["--reload-delay", "soon"], "milliseconds"),
+        (&["--reload-poll", "0"], "more than 0"),
+        (&["--status", "9999"], "HOST:PORT"),
+        (&["--status", "::1:9999"], "HOST:PORT"),
+        (&["--status", ":9999"], "HOST:PORT"),
+        (&["--status", "localhost:x"], "HOST:PORT"),
+        (&["--status", "localhost:1", "--status-token", "short"], "16 or more"),
+        (&["--status-token", TOKEN], "--status"),
+        (&["--grace", "-1"], "seconds"),
+        (&["--grace=-1"], "seconds"),
+        (&["--head-timeout", "0"], "more than 0"),
+        (&["--max-message-size", "0"], "1.."),
+        (&["--ready-fd=-1"], "0.."),
+        (&["--fd=-1"], "0.."),
+        (&["--fd", "3", "--unix", "ws.sock"], "cannot be used with"),
+        (&["handlers"], "'handlers'"),
+        (&["--", "--po"], "--po"),
+        (&["man", "-p", "1"], "-p"),
+        (&["-p", "1", "man"], "'--port' cannot stand before the subcommand 'man'"),
+        (&["--tls", "check"], "'--tls' cannot stand before the subcommand 'check'"),
+        (&["-p", "0", "extra"], "'extra'"),
+        (&["chek"], "a similar subcommand exists: 'check'"),
+        (&["check", "--jsn"], "a similar argument exists: '--json'"),
+        (&["check", "a", "b"], "'b'"),
+        (&["new"], "NAME"),
+        (&["-Z"], "'-Z'"),
+        (&["vendor"], "DIR"),
+        (&["completions"], "SHELL"),
+        (&["completions", "dash"], "bash"),
+        (&["-V"], "--validation-host"),
+        (&["-P", "http"], "0 to 65535"),
+        (&["--deflate-log-level", "fine"], "debug"),
+        (&["--log-max", "1MB"], "whole number"),
+        (&["--log-max", "99999999999999999999"], "too large"),
+        (&["--log-count", "_1"], "whole number"),
+        (&["--log-format", "xml"], "json"),
+        (&["--tls=yes"], "--tls"),
+    ];
+    for (typed, says) in table {
+        let error = refused(typed);
+        assert_eq!(error.exit_code(), 2, "{typed:?}");
+        let line = usage::one_line(&error);
+        assert!(line.contains(says), "{typed:?} says {line}");
+        assert!(!line.contains('\n') && !line.contains("Usage") && !line.starts_with("error"), "{line}");
+        assert!(line.ends_with("; see --help"), "{line}");
+    }
+}
+
+#[test]
+fn help_names_every_option_and_default() {
+    let help = refused(&["--help"]);
+    assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+    let help = help.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.starts_with("Serves pywebsocket handlers"), "{help}");
+    for part in [
+        "Listening:",
+        "Handlers (relative",
+        "Files and CGI programs:",
+        "TLS (relative",
+        "Access:",
+        "Log:",
+        "wshost options:",
+        "-H, --server-host",
+        "[default: 80]",
+        "[default: 128]",
+        "[default: warn]",
+        "[default: 5]",
+        "[default: 30]",
+        "[default: 268435456]",
+        "[default: stderr]",
+        "[default: 262144]",
+        "[default: test:test]",
+        "[default: text]",
+        "[default: -1]",
+    ] {
+        assert!(help.contains(part), "no {part:?} in\n{help}");
+    }
+}
+
+#[test]
+fn the_guide_names_every_option() {
+    let guide = include_str!("../../../docs/guide.md");
+    for arg in command().get_arguments() {
+        let long = arg.get_long().unwrap();
+        let value = arg.get_value_names().filter(|_| arg.get_action().takes_values());
+        let shown = match (arg.get_short().filter(|_| long != "help"), value) {
+            (Some(short), Some([value])) => format!("`-{short}`, `--{long} {value}`"),
+            (Some(short), _) => format!("`-{short}`, `--{long}`"),
+            (None, Some([value])) => format!("`--{long} {value}`"),
+            (None, _) => format!("`--{long}`"),
+        };
+        assert!(guide.contains(&shown), "no {shown} in docs/guide.md");
+    }
+}
+
+#[test]
+fn version_wins_and_keeps_the_interpreter() {
+    let invocation = parse(args(&["-p", "1", "--version", "--python", "venv"])).unwrap();
+    assert!(matches!(invocation, Invocation::Version { .. }));
+    assert_eq!(invocation.python(), Some(Path::new("venv")));
+    assert_eq!(parse(args(&["--python", "venv"])).unwrap().python(), Some(Path::new("venv")));
+}
+
+#[test]
+fn prints_completions_and_the_manual_page() {
+    let printed = |typed: &[&str]| match parse(args(typed)) {
+        Ok(Invocation::Print(text)) => String::from_utf8(text).unwrap(),
+        other => panic!("{typed:?}: {other:?}"),
+    };
+    for (shell, begins) in [("bash", "_wshost()"), ("zsh", "#compdef wshost"), ("fish", "# Print an")] {
+        let script = printed(&["completions", shell]);
+        assert!(script.starts_with(begins), "{script}");
+        assert!(script.contains("thread-monitor-interval-in-sec"), "{script}");
+    }
+    let page = printed(&["man"]);
+    assert!(page.contains(".TH wshost 1"), "{page}");
+    for arg in command().get_arguments() {
+        let name = arg.get_long().unwrap().replace('-', "\\-");
+        assert!(page.contains(&name), "no {name} in\n{page}");
+    }
+}
