@@ -118,6 +118,12 @@ from mod_pywebsocket import _stream_base, _stream_hybi, common, extensions, stan
 from mod_pywebsocket import request_handler, server_util, websocket_server
 from mod_pywebsocket.handshake import HandshakeException, _base, base, build_location
 assert build_location is _base.build_location
+# wptserve before 2022.
+for name in ["get_mandatory_header", "parse_token_list", "validate_mandatory_header", "validate_subprotocol"]:
+    assert getattr(_base, name) is getattr(base, name)
+assert _base.VersionException is base.VersionException
+assert (stream.Stream, stream.StreamOptions) == (base.Stream, base.StreamOptions)
+assert extensions.get_extension_processor is base.get_extension_processor
 assert standalone.WebSocketRequestHandler is request_handler.WebSocketRequestHandler
 assert standalone._StandaloneRequest is request_handler._StandaloneRequest
 assert standalone._StandaloneConnection is request_handler._StandaloneConnection

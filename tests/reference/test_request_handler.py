@@ -5,16 +5,19 @@ The same program runs on the oracle's packages and on ours; bytes and log record
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from deviations import deviates
 from frames import close, ping, text
 from oracle import Oracle
 
@@ -257,6 +260,11 @@ class Program:
             answer += file.read()
         return re.sub(rb"(?m)^Date: .*\r\n", b"", answer)
 
+    def kill(self) -> None:
+        """Ends it without asking."""
+        self.process.kill()
+        self.process.communicate()
+
     def end(self) -> str:
         """Ends it; gives what it logged."""
         _, errors = self.process.communicate("\n", SECONDS)
@@ -268,7 +276,7 @@ class Program:
 
 def start(python: Path, source: str, folder: Path, path: list[Path]) -> Program:
     """Starts a program with its own copy of the handlers."""
-    (folder / "folder").mkdir(parents=True)
+    (folder / "folder").mkdir(parents=True, exist_ok=True)
     (folder / "file.txt").write_text("a file\n")
     (folder / "folder" / "inner.txt").write_text("")
     os.utime(folder / "file.txt", (1e9, 1e9))
@@ -302,8 +310,38 @@ def both(request: pytest.FixtureRequest, oracle: Oracle, tmp_path: Path) -> Iter
         yield programs[0], programs[1]
     finally:
         for program in programs:
-            program.process.kill()
-            program.process.communicate()
+            program.kill()
+
+
+def test_scripts_are_not_run(oracle: Oracle) -> None:
+    """Nor are they shown, whatever the target looks like."""
+    deviates("request-handler-cgi")
+    source = 'options.cgi_directories = ["/cgi"]; serve(Foreign(WebSocketRequestHandler))'
+    # Not pytest's folder: as root, the reference runs scripts as nobody.
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as programs:
+        root = Path(name)
+        root.chmod(0o755)
+        answers = []
+        for folder, python, path in [
+            ("reference", oracle.python, [oracle.alias]),
+            ("wshost", Path(sys.executable), []),
+        ]:
+            script = root / folder / "cgi" / "script"
+            script.parent.mkdir(parents=True)
+            script.write_text("#!/bin/sh\necho\necho hello\n")
+            script.chmod(0o755)
+            program = start(python, source, root / folder, path)
+            programs.callback(program.kill)
+            request = b"GET /cgi/script%s HTTP/1.0\r\n\r\n"
+            answers.append([program.ask(request % query, b"") for query in [b"", b"?a", b"?a..b"]])
+        reference, ours = answers
+        assert reference[0].startswith(b"HTTP/1.0 200 Script output follows\r\n")
+        assert reference[0].endswith(b"\nhello\n")
+        # Two dots: it shows the source.
+        assert b"#!/bin/sh" in reference[2]
+        assert all(
+            answer.startswith(b"HTTP/1.0 501 CGI scripts are run by WebSocketServer") for answer in ours
+        )
 
 
 def test_as_the_reference(both: tuple[Program, Program], request: pytest.FixtureRequest) -> None:
