@@ -128,7 +128,7 @@ class WebSocketRequestHandler(http.server.SimpleHTTPRequestHandler):
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         self._logger = util.get_class_logger(self)
         self._options = server.websocket_server_options
-        self.cgi_directories = self._option("cgi_directories", [])
+        self.cgi_directories = self._option("cgi_directories") or []
         self.is_executable = self._option("is_executable_method") or _is_executable
         super().__init__(request, client_address, server)
 
@@ -263,3 +263,11 @@ class WebSocketRequestHandler(http.server.SimpleHTTPRequestHandler):
 
 def _is_executable(path: str) -> bool:
     return os.access(path, os.X_OK)
+
+
+_AS_DEFINED = dict(vars(WebSocketRequestHandler))
+
+
+def is_unchanged(handler_class: type[Any]) -> bool:
+    """Whether this is `WebSocketRequestHandler` as it is here: no other class, and not patched."""
+    return handler_class is WebSocketRequestHandler and dict(vars(handler_class)) == _AS_DEFINED

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from pywebsocket3 import dispatch, util
-from pywebsocket3.request_handler import WebSocketRequestHandler
+from pywebsocket3.request_handler import WebSocketRequestHandler, is_unchanged
 from wshost import _native
 
 __all__ = ["WebSocketRequestHandler", "WebSocketServer"]
@@ -51,10 +51,6 @@ def _end_handlers() -> None:
 
 
 atexit.register(_end_handlers)
-
-
-# What Rust serves like. A harness may patch the class.
-_RUST_SERVES_LIKE = WebSocketRequestHandler, dict(vars(WebSocketRequestHandler))
 
 
 class _ClassServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -177,10 +173,9 @@ class WebSocketServer:
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serves until `shutdown` or `server_close` is called. A `KeyboardInterrupt` ends it, too."""
-        served = self.RequestHandlerClass
         if self._server is None:
             return
-        if (served, dict(vars(served))) == _RUST_SERVES_LIKE:
+        if is_unchanged(self.RequestHandlerClass):
             self._server.serve()
         else:
             self._serve_in_python(poll_interval)
@@ -209,10 +204,10 @@ class WebSocketServer:
 
     def server_close(self) -> None:
         """Closes the listening sockets."""
+        self._ending = True
         for socket_, addrinfo in self._sockets:
             self._logger.info("Close on: %r", addrinfo)
             socket_.close()
-        self._ending = True
         if self._server is not None:
             self._server.close()
 

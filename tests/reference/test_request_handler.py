@@ -25,8 +25,13 @@ SECONDS = 30.0
 
 PREAMBLE = """
 import logging, os, socketserver, sys, threading, types
-from mod_pywebsocket import dispatch, handshake, request_handler, util, websocket_server
 from pywebsocket3.request_handler import WebSocketRequestHandler
+
+if "patch" in sys.argv:
+    # Before anything else is imported.
+    WebSocketRequestHandler.do_GET = lambda self: self.send_error(410)
+
+from mod_pywebsocket import dispatch, handshake, request_handler, util, websocket_server
 
 class Log(logging.Handler):
     def emit(self, record):
@@ -148,6 +153,7 @@ def answer(self):
 WebSocketRequestHandler.do_GET = answer
 serve(websocket_server.WebSocketServer(options))
 """,
+    "patched early": "serve(websocket_server.WebSocketServer(options))",
 }
 
 HANDLERS = {
@@ -274,7 +280,7 @@ class Program:
         return "\n".join(lines)
 
 
-def start(python: Path, source: str, folder: Path, path: list[Path]) -> Program:
+def start(python: Path, source: str, folder: Path, path: list[Path], *arguments: str) -> Program:
     """Starts a program with its own copy of the handlers."""
     (folder / "folder").mkdir(parents=True, exist_ok=True)
     (folder / "file.txt").write_text("a file\n")
@@ -284,7 +290,7 @@ def start(python: Path, source: str, folder: Path, path: list[Path]) -> Program:
         (folder / f"{name}_wsh.py").write_text(handler)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     process = subprocess.Popen(
-        [python, "-W", "ignore", "-c", PREAMBLE + source],
+        [python, "-W", "ignore", "-c", PREAMBLE + source, *arguments],
         cwd=folder,
         env=environment | {"PYTHONPATH": os.pathsep.join(map(str, path))},
         stdin=subprocess.PIPE,
@@ -302,11 +308,11 @@ def start(python: Path, source: str, folder: Path, path: list[Path]) -> Program:
 @pytest.fixture(params=PROGRAMS)
 def both(request: pytest.FixtureRequest, oracle: Oracle, tmp_path: Path) -> Iterator[tuple[Program, Program]]:
     """A program on the oracle's packages, and on ours."""
-    source = PROGRAMS[request.param]
+    source, arguments = PROGRAMS[request.param], ["patch"] if request.param == "patched early" else []
     programs: list[Program] = []
     try:
-        programs.append(start(oracle.python, source, tmp_path / "reference", [oracle.alias]))
-        programs.append(start(Path(sys.executable), source, tmp_path / "wshost", []))
+        programs.append(start(oracle.python, source, tmp_path / "reference", [oracle.alias], *arguments))
+        programs.append(start(Path(sys.executable), source, tmp_path / "wshost", [], *arguments))
         yield programs[0], programs[1]
     finally:
         for program in programs:
@@ -344,10 +350,14 @@ def test_scripts_are_not_run(oracle: Oracle) -> None:
         )
 
 
+THEN = {"raw": b"abc", "later": b""}
+"""What is said once the handshake is done, and read; `TALK` to all others."""
+
+
 def test_as_the_reference(both: tuple[Program, Program], request: pytest.FixtureRequest) -> None:
     reference, ours = both
     for name, data in REQUESTS.items():
-        then = close() if "own handshake" in request.node.name else b"abc" if name == "raw" else TALK
+        then = close() if "own handshake" in request.node.name else THEN.get(name, TALK)
         expected, found = reference.ask(data, then), ours.ask(data, then)
         if name == "deflate":
             # Two DEFLATE libraries; test_deflate.py inflates what they say.
