@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
 .PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons test-bench installed bench \
-	bench-reload lint fmt wheel package venv clean rust soak audit fuzz miri
+	bench-reload lint fmt wheel package venv clean rust soak audit fuzz miri conformance
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,10 @@ miri: rust ## Run the tests of the modules without Python under Miri; needs nigh
 	cargo +nightly miri --version >/dev/null || \
 	  { echo "error: no Miri; rustup +nightly component add miri rust-src" >&2; exit 1; }
 	cd fuzz && MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked -p wshost-pure -- --skip websocket::deflate
+
+conformance: venv rust ## Run the Autobahn test suite over ws and wss (FULL=1: all cases; needs a CPython 2.7)
+	cargo build $(if $(FULL),--release) --locked --bin wshost
+	WSHOST=$(CURDIR)/target/$(if $(FULL),release,debug)/wshost $(BIN)/python -m pytest -s tests/conformance
 
 audit: venv rust ## Check the licences of all crates
 	$(BIN)/python -m pytest -n0 tests/python/test_licences.py

@@ -13,6 +13,7 @@ use super::exceptions::INVALID_UTF8;
 use super::socket::{FrameReadError, OpenFrame, READ_AHEAD};
 use crate::websocket::frame::opcode;
 use crate::websocket::mask::apply_mask;
+use crate::websocket::utf8::Utf8Progress;
 
 /// Larger payloads get their memory as their bytes come.
 const MAX_DIRECT: u64 = 16 << 20;
@@ -44,8 +45,9 @@ pub fn receive<'py>(
     let length = frame.header.payload_length;
     let (object, room) = if is_text { new_ascii(py, length)? } else { new_bytes(py, length)? };
     // ASCII, which most text is, needs no decoding. Looking for other bytes is cheap, and done while detached.
+    let progress = is_text.then(Utf8Progress::default);
     let filled = detached(py, || {
-        let payload = frame.fill(buffer, room)?;
+        let payload = frame.fill(buffer, room, progress)?;
         let is_done = !is_text || payload.is_ascii();
         Ok((&*payload, is_done))
     });

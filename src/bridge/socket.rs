@@ -4,6 +4,8 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -13,16 +15,23 @@ use crate::handlers::Transport;
 use crate::handlers::traffic::Counters;
 use crate::websocket::frame::{FrameHeader, HeaderStep, LengthError, opcode, parse_header};
 use crate::websocket::mask::apply_mask;
+use crate::websocket::utf8::Utf8Progress;
 
 /// How much is read at once when a frame header is wanted: the header and a small payload together. What is
 /// read too much stays here, where `connection.read` finds it, too.
 pub const READ_AHEAD: usize = 2048;
 
 /// How much memory a payload gets before its bytes arrive. A peer that announces 2^62 bytes costs no more.
-const PAYLOAD_RESERVE: u64 = 1 << 20;
+const PAYLOAD_RESERVE: usize = 1 << 20;
+
+/// How long a text is waited for as a whole, which is cheap, before each piece of it is looked at as it comes.
+const TEXT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where a frame header's 8-byte length ends (RFC 6455 section 5.2).
 const LONG_LENGTH_END: usize = 10;
+
+/// How long a peer may go on with a frame that was refused.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// The most that one raw read returns, however much is asked for.
 const RAW_READ: usize = 1 << 20;
@@ -32,6 +41,9 @@ const RAW_READ: usize = 1 << 20;
 pub struct Socket {
     stream: RwLock<Option<Arc<Duplex>>>,
     unread: Mutex<BytesMut>,
+    /// How many bytes of a frame that was refused are still to come; the next frame is behind them. Changed with
+    /// `unread` locked only.
+    refused: AtomicU64,
     writing: Mutex<()>,
     /// The client's address.
     pub peer: SocketAddr,
@@ -60,6 +72,8 @@ pub enum FrameReadError {
     Length(LengthError),
     /// The payload is larger than the limit.
     TooLarge,
+    /// The payload is text that is no UTF-8; this is what had come of it.
+    NotUtf8(Vec<u8>),
 }
 
 /// A frame as it came from the wire, its payload unmasked.
@@ -77,25 +91,14 @@ pub struct OpenFrame<'a> {
     pub header: FrameHeader,
     /// How many bytes of the payload are in the buffer that was given, still masked.
     pub held: usize,
+    /// How many bytes of the payload were read out.
+    done: usize,
+    socket: &'a Socket,
     stream: Arc<Duplex>,
     unread: MutexGuard<'a, BytesMut>,
 }
 
-impl<'a> OpenFrame<'a> {
-    /// The frame whose payload starts at the front of `unread`.
-    fn of_unread(
-        header: FrameHeader,
-        stream: Arc<Duplex>,
-        mut unread: MutexGuard<'a, BytesMut>,
-        buffer: &mut [u8; READ_AHEAD],
-    ) -> Self {
-        let wanted = usize::try_from(header.payload_length).unwrap_or(usize::MAX);
-        let held = wanted.min(unread.len()).min(buffer.len());
-        buffer[..held].copy_from_slice(&unread[..held]);
-        unread.advance(held);
-        Self { header, held, stream, unread }
-    }
-
+impl OpenFrame<'_> {
     /// Whether nothing has to be waited for.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -103,45 +106,129 @@ impl<'a> OpenFrame<'a> {
     }
 
     /// Fills `payload`, whose length is that of the frame's, with the bytes that are in `buffer` and those that are
-    /// still to come, takes the mask off and gives all of it. Waits for them.
+    /// still to come, takes the mask off and gives all of it. Waits for them. With `text`, what came of the message
+    /// before, bytes that are no UTF-8 are an error before those behind them are waited for.
     pub fn fill<'p>(
         mut self,
         buffer: &[u8; READ_AHEAD],
         payload: &'p mut [MaybeUninit<u8>],
+        mut text: Option<Utf8Progress>,
     ) -> Result<&'p mut [u8], FrameReadError> {
-        let (front, rest) = payload.split_at_mut(self.held);
-        copy(&buffer[..self.held], front);
-        let ahead = rest.len().min(self.unread.len());
-        let (front, mut rest) = rest.split_at_mut(ahead);
-        copy(&self.unread[..ahead], front);
-        self.unread.advance(ahead);
-        while !rest.is_empty() {
-            let wanted = rest.len() as u64;
-            match self.stream.read_whole(rest) {
-                Ok(0) => return Err(FrameReadError::Eof { wanted }),
-                Ok(count) => rest = &mut rest[count..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(FrameReadError::Io { wanted, source }),
-            }
-        }
-        // SAFETY: every byte was written: those that were here already, and the rest by `read_whole`.
-        let payload = unsafe { &mut *(std::ptr::from_mut(payload) as *mut [u8]) };
-        if let Some(key) = self.header.mask {
-            apply_mask(payload, key, 0);
-        }
-        Ok(payload)
+        self.read(buffer, payload, &mut text)
     }
 
-    /// The whole frame. Its memory grows as the bytes come. Waits for them.
-    pub fn into_raw(mut self, buffer: &[u8; READ_AHEAD]) -> Result<RawFrame, FrameReadError> {
+    /// The whole frame. Its memory grows as the bytes come. Waits for them, as [`fill`](Self::fill) does.
+    pub fn into_raw(
+        mut self,
+        buffer: &[u8; READ_AHEAD],
+        mut text: Option<Utf8Progress>,
+    ) -> Result<RawFrame, FrameReadError> {
         let header = self.header;
-        let held = &buffer[..self.held];
-        let mut payload = read_payload(&self.stream, &mut self.unread, held, header.payload_length)?;
-        if let Some(key) = header.mask {
-            apply_mask(&mut payload, key, 0);
+        let length = usize::try_from(header.payload_length).unwrap_or(usize::MAX);
+        let mut payload = Vec::new();
+        while payload.len() < length {
+            let before = payload.len();
+            let size = (length - before).min(before.max(PAYLOAD_RESERVE));
+            payload.reserve_exact(size);
+            match self.read(buffer, &mut payload.spare_capacity_mut()[..size], &mut text) {
+                // SAFETY: these bytes were read.
+                Ok(piece) => unsafe {
+                    let size = piece.len();
+                    payload.set_len(before + size);
+                },
+                Err(FrameReadError::NotUtf8(piece)) => {
+                    payload.extend_from_slice(&piece);
+                    return Err(FrameReadError::NotUtf8(payload));
+                }
+                Err(other) => return Err(other),
+            }
         }
         Ok(RawFrame { header, payload })
     }
+
+    /// Fills `room` with the next bytes of the payload, unmasked.
+    fn read<'p>(
+        &mut self,
+        buffer: &[u8; READ_AHEAD],
+        room: &'p mut [MaybeUninit<u8>],
+        text: &mut Option<Utf8Progress>,
+    ) -> Result<&'p mut [u8], FrameReadError> {
+        let mut seen = 0;
+        let mut filled = self.take_ready(buffer, room);
+        let mut patience = text.is_some().then_some(TEXT_PATIENCE);
+        loop {
+            // SAFETY: `take_ready` and `wait` have written as many bytes as they say.
+            let piece = unsafe { written(&mut room[seen..filled]) };
+            if let Some(key) = self.header.mask {
+                apply_mask(piece, key, self.done + seen);
+            }
+            let missing = self.header.payload_length - (self.done + filled) as u64;
+            // What is whole is judged as a whole, by those who decode it.
+            if let Some(progress) = text
+                && missing > 0
+                && !progress.push(piece)
+            {
+                self.socket.refused.store(missing, Ordering::Relaxed);
+                // SAFETY: as above.
+                return Err(FrameReadError::NotUtf8(unsafe { written(&mut room[..filled]) }.to_vec()));
+            }
+            if filled == room.len() {
+                self.done += filled;
+                // SAFETY: as above.
+                return Ok(unsafe { written(room) });
+            }
+            seen = filled;
+            filled += self.wait(&mut room[filled..], missing, text.is_some(), &mut patience)?;
+        }
+    }
+
+    /// Moves what was read already into `room`; gives how much that was.
+    fn take_ready(&mut self, buffer: &[u8; READ_AHEAD], room: &mut [MaybeUninit<u8>]) -> usize {
+        let held = buffer[..self.held].get(self.done..).unwrap_or_default();
+        let held = &held[..held.len().min(room.len())];
+        let (front, rest) = room.split_at_mut(held.len());
+        copy(held, front);
+        let ahead = rest.len().min(self.unread.len());
+        copy(&self.unread[..ahead], &mut rest[..ahead]);
+        self.unread.advance(ahead);
+        held.len() + ahead
+    }
+
+    /// Waits for bytes: all of `room`, or in `pieces`, as they come, once `patience` is used up. `missing` are those
+    /// that the frame lacks.
+    fn wait(
+        &self,
+        room: &mut [MaybeUninit<u8>],
+        missing: u64,
+        pieces: bool,
+        patience: &mut Option<Duration>,
+    ) -> Result<usize, FrameReadError> {
+        loop {
+            let patience = patience.take();
+            let read = match patience {
+                Some(patience) => self.stream.read_whole_within(patience, None, room),
+                None if pieces => self.stream.read_piece(room),
+                None => self.stream.read_whole(room),
+            };
+            match read {
+                Ok(0) => return Err(FrameReadError::Eof { wanted: missing }),
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && patience.is_some() => {}
+                Err(source) => return Err(FrameReadError::Io { wanted: missing, source }),
+            }
+        }
+    }
+}
+
+/// Bytes as such.
+///
+/// # Safety
+///
+/// All of them must have been written.
+unsafe fn written(bytes: &mut [MaybeUninit<u8>]) -> &mut [u8] {
+    // SAFETY: the caller's promise; the two types have one layout.
+    unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [u8]) }
 }
 
 fn copy(from: &[u8], to: &mut [MaybeUninit<u8>]) {
@@ -156,6 +243,7 @@ impl Socket {
         Self {
             stream: RwLock::new(Some(Arc::new(transport.into()))),
             unread: Mutex::new(BytesMut::from(unread.as_ref())),
+            refused: AtomicU64::new(0),
             writing: Mutex::new(()),
             peer,
             counters: Counters::default(),
@@ -192,7 +280,7 @@ impl Socket {
     pub fn read_exactly(&self, length: u64) -> Result<Vec<u8>, FrameReadError> {
         let stream = self.open().map_err(|source| FrameReadError::Io { wanted: length, source })?;
         let _waiting = self.counters.reading();
-        let data = read_payload(&stream, &mut self.unread.lock(), &[], length)?;
+        let data = read_bytes(&stream, &mut self.unread.lock(), length)?;
         self.counters.received(length);
         Ok(data)
     }
@@ -210,6 +298,7 @@ impl Socket {
         self.counters.message_wanted();
         let _waiting = self.counters.reading();
         let mut unread = self.unread.lock();
+        self.pass_over_refused(&stream, &mut unread, buffer)?;
         if unread.is_empty() {
             // Nothing is kept for a connection that only waits.
             *unread = BytesMut::new();
@@ -224,7 +313,8 @@ impl Socket {
                 unread.extend_from_slice(&read[end..]);
                 buffer.copy_within(length..end, 0);
                 self.count(&header, length);
-                return Ok(OpenFrame { header, held: end - length, stream, unread });
+                let held = end - length;
+                return Ok(OpenFrame { header, held, done: 0, socket: self, stream, unread });
             }
             unread.extend_from_slice(read);
         }
@@ -250,10 +340,47 @@ impl Socket {
             }
         };
         if header.payload_length > limit {
+            self.refused.store(header.payload_length, Ordering::Relaxed);
             return Err(FrameReadError::TooLarge);
         }
         self.count(&header, header_length);
-        Ok(OpenFrame::of_unread(header, stream, unread, buffer))
+        Ok(self.frame_of_unread(header, stream, unread, buffer))
+    }
+
+    /// Reads what is left of a frame that was refused, and forgets it.
+    fn pass_over_refused(
+        &self,
+        stream: &Duplex,
+        unread: &mut BytesMut,
+        buffer: &mut [u8; READ_AHEAD],
+    ) -> Result<(), FrameReadError> {
+        let mut refused = self.refused.load(Ordering::Relaxed);
+        while refused > 0 {
+            if unread.is_empty() {
+                let count = read_something(stream, buffer, 2)?;
+                unread.extend_from_slice(&buffer[..count]);
+            }
+            let passed = unread.len().min(usize::try_from(refused).unwrap_or(usize::MAX));
+            unread.advance(passed);
+            refused -= passed as u64;
+            self.refused.store(refused, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The frame whose payload starts at the front of `unread`.
+    fn frame_of_unread<'a>(
+        &'a self,
+        header: FrameHeader,
+        stream: Arc<Duplex>,
+        mut unread: MutexGuard<'a, BytesMut>,
+        buffer: &mut [u8; READ_AHEAD],
+    ) -> OpenFrame<'a> {
+        let wanted = usize::try_from(header.payload_length).unwrap_or(usize::MAX);
+        let held = wanted.min(unread.len()).min(buffer.len());
+        buffer[..held].copy_from_slice(&unread[..held]);
+        unread.advance(held);
+        OpenFrame { header, held, done: 0, socket: self, stream, unread }
     }
 
     /// What [`begin_frame`](Self::begin_frame) gives, if a whole frame that nobody refuses is here already. Never
@@ -265,6 +392,9 @@ impl Socket {
         buffer: &mut [u8; READ_AHEAD],
     ) -> Option<OpenFrame<'_>> {
         let mut unread = self.unread.try_lock()?;
+        if self.refused.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
         let Ok(HeaderStep::Done { header, length }) = parse_header(&unread) else { return None };
         let size = usize::try_from(header.payload_length).ok()?;
         let fits = size <= buffer.len() && size <= unread.len() - length && header.payload_length <= limit;
@@ -274,13 +404,13 @@ impl Socket {
         let stream = self.open().ok()?;
         unread.advance(length);
         self.count(&header, length);
-        Some(OpenFrame::of_unread(header, stream, unread, buffer))
+        Some(self.frame_of_unread(header, stream, unread, buffer))
     }
 
     /// One frame, as [`begin_frame`](Self::begin_frame) reads it.
     pub fn read_frame(&self, masked: bool, limit: u64) -> Result<RawFrame, FrameReadError> {
         let mut buffer = [0; READ_AHEAD];
-        self.begin_frame(masked, limit, &mut buffer)?.into_raw(&buffer)
+        self.begin_frame(masked, limit, &mut buffer)?.into_raw(&buffer, None)
     }
 
     /// Counts a frame that begins to be read.
@@ -335,13 +465,34 @@ impl Socket {
         }
     }
 
+    /// Whether the peer is in the middle of a frame that was refused: nothing that it answers can be found.
+    pub fn is_within_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) > 0
+    }
+
     /// Ends the connection as pywebsocket's server does: no more sending, then the descriptor is closed (once
     /// the last call that uses it returns). Later calls fail with EBADF, never with another connection's
     /// descriptor.
     pub fn close(&self) {
+        if self.is_within_refused() {
+            self.linger();
+        }
         if let Some(stream) = self.stream.write().take() {
             stream.close();
         }
+    }
+}
+
+impl Socket {
+    /// Lets the peer send for a while. A connection that is closed with bytes unread is reset, and the peer may lose our
+    /// close frame by that (RFC 6455 section 7.1.1).
+    fn linger(&self) {
+        let Ok(stream) = self.open() else { return };
+        stream.close();
+        let end = Instant::now() + LINGER;
+        let mut waste = [0; READ_AHEAD];
+        let _ = stream.set_read_timeout(Some(LINGER));
+        while Instant::now() < end && matches!(stream.read(&mut waste), Ok(1..)) {}
     }
 }
 
@@ -363,28 +514,19 @@ fn read_something(stream: &Duplex, buffer: &mut [u8], wanted: u64) -> Result<usi
     }
 }
 
-/// `length` bytes: those that are `held`, then those that were read ahead, then straight from the socket.
-fn read_payload(
-    stream: &Duplex,
-    unread: &mut BytesMut,
-    held: &[u8],
-    length: u64,
-) -> Result<Vec<u8>, FrameReadError> {
-    let reserve = usize::try_from(length.min(PAYLOAD_RESERVE)).unwrap_or(usize::MAX);
-    let mut payload = Vec::with_capacity(reserve);
-    payload.extend_from_slice(held);
-    let ahead = unread.len().min(usize::try_from(length).unwrap_or(usize::MAX) - held.len());
-    payload.extend_from_slice(&unread[..ahead]);
-    unread.advance(ahead);
-    let wanted = length - payload.len() as u64;
+/// `length` bytes: those that were read ahead, then straight from the socket.
+fn read_bytes(stream: &Duplex, unread: &mut BytesMut, length: u64) -> Result<Vec<u8>, FrameReadError> {
+    let ahead = unread.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+    let mut bytes = unread.split_to(ahead).to_vec();
+    let wanted = length - ahead as u64;
     if wanted > 0 {
-        let result = stream.read_up_to(wanted, &mut payload);
-        let missing = length - payload.len() as u64;
+        let result = stream.read_up_to(wanted, &mut bytes);
+        let missing = length - bytes.len() as u64;
         match result {
             Err(source) => return Err(FrameReadError::Io { wanted: missing, source }),
             Ok(()) if missing > 0 => return Err(FrameReadError::Eof { wanted: missing }),
             Ok(()) => {}
         }
     }
-    Ok(payload)
+    Ok(bytes)
 }

@@ -33,6 +33,7 @@ use super::socket::{FrameReadError, READ_AHEAD, RawFrame};
 use crate::websocket::close::{CloseBodyError, parse_body};
 use crate::websocket::frame::{FrameHeader, opcode};
 use crate::websocket::message::{Assembler, Complete, FragmentError};
+use crate::websocket::utf8::Utf8Progress;
 
 static LOG: Logger = Logger::new("pywebsocket3.stream.Stream");
 
@@ -122,6 +123,7 @@ impl Stream {
             FrameReadError::WrongMasking => frames::wrong_masking(py),
             FrameReadError::Length(error) => INVALID_FRAME.error(py, error.to_string()),
             FrameReadError::TooLarge => frames::too_big(py, max_message_size()),
+            FrameReadError::NotUtf8(text) => not_utf8(py, &text),
         }
     }
 
@@ -228,11 +230,47 @@ impl Stream {
             let error = |error| Self::read_error(&connection, error);
             Next::Message(payload::receive(py, frame, &mut buffer, error)?)
         } else {
-            let raw = detached(py, || frame.into_raw(&buffer));
-            Next::Frame(raw.map_err(|error| Self::read_error(&connection, error))?)
+            let text = self.text_before(py, &header)?;
+            let raw = detached(py, || frame.into_raw(&buffer, text));
+            Next::Frame(raw.map_err(|error| self.with_open_text(&connection, error))?)
         };
         frames::report_header(&header, self.fine, |level, text| LOG.log(py, level, || text));
         Ok(next)
+    }
+
+    /// How far the message that a frame belongs to is UTF-8. `None`: it need not be, or filters have to see it first.
+    fn text_before(&self, py: Python<'_>, header: &FrameHeader) -> PyResult<Option<Utf8Progress>> {
+        let FrameHeader { opcode, rsv1, rsv2, rsv3, .. } = *header;
+        let is_plain = matches!(opcode, opcode::TEXT | opcode::CONTINUATION) && !rsv1 && !rsv2 && !rsv3;
+        if !is_plain || !self.takes_frames_as_they_are(py)? {
+            return Ok(None);
+        }
+        let receiving = self.receiving.lock();
+        let open = receiving.assembler.open_opcode();
+        let fits = open == if opcode == opcode::TEXT { None } else { Some(opcode::TEXT) };
+        Ok(fits.then(|| receiving.assembler.open_text().1))
+    }
+
+    /// Like [`Self::read_error`]; the error of a text is that of all its fragments.
+    fn with_open_text(&self, connection: &Bound<'_, PyAny>, error: FrameReadError) -> PyErr {
+        let error = match error {
+            FrameReadError::NotUtf8(text) => {
+                let receiving = self.receiving.lock();
+                FrameReadError::NotUtf8([receiving.assembler.open_text().0, &text].concat())
+            }
+            other => other,
+        };
+        Self::read_error(connection, error)
+    }
+
+    /// Whether no filter wants to see what is received.
+    fn takes_frames_as_they_are(&self, py: Python<'_>) -> PyResult<bool> {
+        for name in [intern!(py, "incoming_frame_filters"), intern!(py, "incoming_message_filters")] {
+            if !no_filters(&self.option(name)?)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a frame is a message of its own that no filter wants to see; notes its opcode if so.
@@ -242,10 +280,8 @@ impl Stream {
         if !is_data || !fin || rsv1 || rsv2 || rsv3 || !payload::is_direct(payload_length) {
             return Ok(false);
         }
-        for name in [intern!(py, "incoming_frame_filters"), intern!(py, "incoming_message_filters")] {
-            if !no_filters(&self.option(name)?)? {
-                return Ok(false);
-            }
+        if !self.takes_frames_as_they_are(py)? {
+            return Ok(false);
         }
         let mut receiving = self.receiving.lock();
         if receiving.assembler.open_opcode().is_some() {
@@ -344,6 +380,14 @@ impl Stream {
             return Ok((code, empty));
         }
         Ok(if reason.is_none() { (code, empty) } else { (code, reason) })
+    }
+}
+
+/// The exception for bytes that no further ones can make UTF-8.
+fn not_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
+    match payload::text(py, text) {
+        Err(error) => error,
+        Ok(_) => INVALID_UTF8.error(py, "Text is not UTF-8"),
     }
 }
 
@@ -565,9 +609,13 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes the body of a ping: gives it to `request.on_ping_handler`, or answers it when there is none.
+    /// Takes the body of a ping: gives it to `request.on_ping_handler`, or answers it when there is none and our close
+    /// frame is not out.
     fn _process_ping_message(&self, message: &Bound<'_, PyBytes>) -> PyResult<()> {
-        if self.call_frame_handler(intern!(message.py(), "on_ping_handler"), message)? {
+        let py = message.py();
+        if self.call_frame_handler(intern!(py, "on_ping_handler"), message)?
+            || self.flag(intern!(py, "server_terminated"))?
+        {
             return Ok(());
         }
         self._send_pong(message.as_any())
@@ -599,7 +647,7 @@ impl Stream {
     }
 
     /// Starts the closing handshake and, unless the code is 1001 or 1002 or `wait_response` is false, waits
-    /// for the peer's close frame. Does nothing after a close frame was sent.
+    /// for the peer's close frame; not in the middle of a frame that was refused. Does nothing after a close frame was sent.
     ///
     /// Raises `BadOperationException` for a reason without a code or of another type than `str`/`bytes`, and
     /// for codes that must not be sent; `ConnectionTerminatedException` when the peer sends a message instead.
@@ -641,7 +689,10 @@ impl Stream {
             format!("Initiated closing handshake (code={}, reason={})", repr(&code), repr(&reason))
         });
         let leaving = code.extract().is_ok_and(|code: i64| code == GOING_AWAY || code == PROTOCOL_ERROR);
-        if leaving || !wait_response.map_or(Ok(true), |wait| wait.is_truthy())? {
+        if leaving
+            || stream.peer_is_within_refused(py)?
+            || !wait_response.map_or(Ok(true), |wait| wait.is_truthy())?
+        {
             return Ok(());
         }
         if slf.call_method0(intern!(py, "receive_message"))?.is_none() {
@@ -681,6 +732,12 @@ impl Stream {
 }
 
 impl Stream {
+    /// Whether the peer is in the middle of a frame that was refused.
+    fn peer_is_within_refused(&self, py: Python<'_>) -> PyResult<bool> {
+        let connection = self.connection(py)?;
+        Ok(connection.cast_exact::<Connection>().is_ok_and(|own| own.get().socket.is_within_refused()))
+    }
+
     /// Sends a message, or a piece of one, that went through the message filters.
     fn send_piece(&self, message: &Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
         let py = message.py();

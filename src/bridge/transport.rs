@@ -6,6 +6,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::ServerConnection;
@@ -56,9 +57,36 @@ impl Duplex {
     /// One read that waits until `buffer` is full, if the transport can: the kernel wakes the thread once. Fewer
     /// bytes are no error; 0 at the end of the stream.
     pub fn read_whole(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        self.read_with_flags(buffer, libc::MSG_WAITALL)
+    }
+
+    /// The same, but after `limit` it gives what there is; `WouldBlock` for nothing. `usual` is the limit of other
+    /// reads.
+    pub fn read_whole_within(
+        &self,
+        limit: Duration,
+        usual: Option<Duration>,
+        buffer: &mut [MaybeUninit<u8>],
+    ) -> io::Result<usize> {
+        if matches!(self, Self::Tls(_)) {
+            // One read gives what there is.
+            return self.read_piece(buffer);
+        }
+        self.set_read_timeout(Some(limit))?;
+        let result = self.read_whole(buffer);
+        self.set_read_timeout(usual)?;
+        result
+    }
+
+    /// One read of what there is; 0 at the end of the stream.
+    pub fn read_piece(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        self.read_with_flags(buffer, 0)
+    }
+
+    fn read_with_flags(&self, buffer: &mut [MaybeUninit<u8>], flags: i32) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket) => SockRef::from(socket).recv_with_flags(buffer, libc::MSG_WAITALL),
-            Self::Unix(socket) => SockRef::from(socket).recv_with_flags(buffer, libc::MSG_WAITALL),
+            Self::Tcp(socket) => SockRef::from(socket).recv_with_flags(buffer, flags),
+            Self::Unix(socket) => SockRef::from(socket).recv_with_flags(buffer, flags),
             Self::Tls(tls) => {
                 // One read gives no more, and what is made ready for it must not cost more than it gives.
                 let room = buffer.len().min(WIRE_SIZE);
@@ -70,6 +98,15 @@ impl Duplex {
                 let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [u8]) };
                 (&**tls).read(buffer)
             }
+        }
+    }
+
+    /// How long a read waits before it is `WouldBlock`; `None`: for ever.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_read_timeout(timeout),
+            Self::Unix(socket) => socket.set_read_timeout(timeout),
+            Self::Tls(tls) => tls.socket.set_read_timeout(timeout),
         }
     }
 

@@ -5,6 +5,7 @@
 use thiserror::Error;
 
 use super::frame::opcode;
+use super::utf8::Utf8Progress;
 
 /// A frame that does not fit the message that is open, or the limit. Each ends the connection: the first three are
 /// protocol errors (close code 1002), the last one is 1009. The messages are pywebsocket's.
@@ -52,8 +53,9 @@ pub struct Complete {
 pub struct Assembler {
     /// The message whose last fragment is still to come; an empty first fragment opens one, too.
     open: Option<Complete>,
-    /// How many bytes of the open message, if it is text, are known to be UTF-8.
+    /// How many bytes of the open message, if it is text, were looked at, and what was seen.
     checked: usize,
+    utf8: Utf8Progress,
 }
 
 impl Assembler {
@@ -72,13 +74,15 @@ impl Assembler {
     /// The payload of the open text message, if no further fragment can make it UTF-8. Each byte is looked at once.
     pub fn broken_text(&mut self) -> Option<&[u8]> {
         let message = self.open.as_ref().filter(|message| message.opcode == opcode::TEXT)?;
-        match std::str::from_utf8(&message.payload[self.checked..]) {
-            Ok(text) => self.checked += text.len(),
-            // Cut within a character.
-            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
-            Err(_) => return Some(&message.payload),
-        }
-        None
+        let is_good = self.utf8.push(&message.payload[self.checked..]);
+        self.checked = message.payload.len();
+        if is_good { None } else { Some(&message.payload) }
+    }
+
+    /// What is there of the message that is open, and how far [`broken_text`](Self::broken_text) found it to be UTF-8.
+    #[must_use]
+    pub fn open_text(&self) -> (&[u8], Utf8Progress) {
+        self.open.as_ref().map_or_else(Default::default, |message| (&*message.payload, self.utf8))
     }
 
     /// Takes the next frame; gives the message that it completes, `None` when fragments are still to come.
@@ -111,7 +115,7 @@ impl Assembler {
             if exceeds(payload.len(), limit) {
                 return Err(FragmentError::TooLarge);
             }
-            self.checked = 0;
+            (self.checked, self.utf8) = (0, Utf8Progress::default());
             return Ok(self.keep_or_give(fin, Complete { opcode, payload }));
         };
         if exceeds(message.payload.len().saturating_add(payload.len()), limit) {

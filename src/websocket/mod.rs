@@ -11,3 +11,4 @@ pub mod mask;
 pub mod message;
 #[cfg(test)]
 mod testing;
+pub mod utf8;

@@ -183,6 +183,22 @@ def test_text_fails_with_the_fragment(contract: Pair, first: bytes) -> None:
     contract.check(Scenario("fragments", [hello("/echo"), sent, eof()], deviation))
 
 
+@pytest.mark.parametrize("whole", [text("x" * 9), text("x" * 9, fin=False)], ids=["message", "fragment"])
+def test_text_fails_within_the_frame(contract: Pair, whole: bytes) -> None:
+    """Nor are the bytes of its frame waited for that come behind the wrong one."""
+    sent = send(whole[:7] + bytes([whole[7] ^ 0x80]) + whole[8:12])
+    deviation = Deviation("utf8-in-fragments", reference=b"", wshost=_NOT_UTF8)
+    contract.check(Scenario("frame", [hello("/echo"), sent, half_close(), eof()], deviation))
+
+
+def test_no_pong_after_our_close(contract: Pair) -> None:
+    """A ping that comes behind what made us close is not answered."""
+    sent = send(frame(3, b"x") + ping(b"p") + close())
+    unsupported = b"\x88\x02\x03\xeb"
+    deviation = Deviation("pong-after-close", reference=unsupported + _PONG, wshost=unsupported)
+    contract.check(Scenario("ping", [hello("/echo"), sent, eof()], deviation))
+
+
 def test_characters_may_be_cut(contract: Pair) -> None:
     """A fragment may end within a character."""
     sent = b"".join(more(byte, fin=False) for byte in (b"\x82", b"\xac", b"\xf0", b"\x9f\x99"))
