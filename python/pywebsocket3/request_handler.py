@@ -7,6 +7,7 @@ accept connections themselves, or that hang a request handler class of their own
 from __future__ import annotations
 
 import hmac
+import http
 import http.client
 import http.server
 import os
@@ -225,7 +226,7 @@ class WebSocketRequestHandler(http.server.SimpleHTTPRequestHandler):
         if self.is_cgi():
             self._refuse_script()
         else:
-            self.send_error(501, "Can only POST to CGI scripts")
+            self.send_error(http.HTTPStatus.NOT_IMPLEMENTED, "Can only POST to CGI scripts")
 
     def send_head(self) -> Any:
         """Answers with a file's head and returns the open file, `None` after an error; see `http.server`."""
