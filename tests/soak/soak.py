@@ -1,7 +1,8 @@
 """A long run against one server: many connections, many messages, reloads, and peers that misbehave.
 
 `make soak` runs it at full length. It prints figures and ends with 1 when a connection got a wrong echo, when
-the server ended, or when threads, descriptors or memory did not come back.
+the server ended, when it does not serve the handler that was saved last, or when threads, descriptors or
+memory did not come back.
 """
 
 import argparse
@@ -31,8 +32,16 @@ MEMORY = 64 << 20
 class Load:
     """What the clients share."""
 
-    def __init__(self, server: Server, connections: int, messages: int, misbehaving: float) -> None:
+    def __init__(
+        self,
+        server: Server,
+        connections: int,
+        messages: int,
+        misbehaving: float,
+        seconds: float | None = None,
+    ) -> None:
         self.server = server
+        self.deadline = float("inf") if seconds is None else time.monotonic() + seconds
         self.numbers = iter(range(connections))
         self.lock = threading.Lock()
         self.misbehaving = misbehaving
@@ -43,7 +52,7 @@ class Load:
         self.wrong: list[str] = []
 
     def run(self, seed: int) -> None:
-        """One client: connection after connection, until all are used up."""
+        """One client: connection after connection, until all are used up or the time is over."""
         chance = random.Random(seed)
         payloads = [chance.randbytes(chance.choice([0, 1, 5, 60, 125, 126, 500])) for _ in range(self.batch)]
         request = b"".join(client_frame(2, payload) for payload in payloads)
@@ -51,7 +60,7 @@ class Load:
         while True:
             with self.lock:
                 number = next(self.numbers, None)
-            if number is None or len(self.wrong) > 20:
+            if number is None or len(self.wrong) > 20 or time.monotonic() > self.deadline:
                 return
             try:
                 if chance.random() < self.misbehaving:
@@ -115,6 +124,22 @@ def server_frame(payload: bytes) -> bytes:
     return b"\x82\x7e" + len(payload).to_bytes(2, "big") + payload
 
 
+def version(number: int) -> str:
+    """The source of an echo handler that tells its version when it is asked to."""
+    asked = f"if request.ws_resource.endswith('?version'): request.ws_stream.send_message('{number}')"
+    head = "def web_socket_transfer_data(request):\n"
+    return ECHO.replace(head, f"{head}    {asked}\n")
+
+
+def served_version(server: Server) -> int:
+    """The version of the handler that a new connection gets."""
+    with server.raw("/echo?version") as client:
+        number = int(client.frame().payload)
+        client.send(8, b"\x03\xe8")
+        client.rest()
+    return number
+
+
 @contextlib.contextmanager
 def reloading(server: Server, period: float) -> Iterator[list[int]]:
     """Saves the handler again and again; counts how often."""
@@ -125,7 +150,7 @@ def reloading(server: Server, period: float) -> Iterator[list[int]]:
         while not over.wait(period):
             saved[0] += 1
             # As editors do it: a new file takes the old one's place.
-            write(server.root, "new", f"{ECHO}\nVERSION = {saved[0]}\n").rename(server.root / "echo_wsh.py")
+            write(server.root, "new", version(saved[0])).rename(server.root / "echo_wsh.py")
 
     thread = threading.Thread(target=save)
     thread.start()
@@ -136,11 +161,17 @@ def reloading(server: Server, period: float) -> Iterator[list[int]]:
         thread.join()
 
 
-def soak(connections: int, messages: int, misbehaving: float = 0.1, period: float = 1.0) -> dict[str, object]:
-    """Runs it; gives the figures, with what is wrong under `problems`."""
+def soak(
+    connections: int,
+    messages: int,
+    misbehaving: float = 0.1,
+    period: float = 1.0,
+    seconds: float | None = None,
+) -> dict[str, object]:
+    """Runs it, for so many seconds at most; gives the figures, with what is wrong under `problems`."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write(root, "echo_wsh.py", ECHO)
+        write(root, "echo_wsh.py", version(0))
         with Server(root, "--log-level", "critical") as server:
 
             def state() -> tuple[int, int, int]:
@@ -151,7 +182,7 @@ def soak(connections: int, messages: int, misbehaving: float = 0.1, period: floa
             run(warm)
             before = state()
             began = time.monotonic()
-            load = Load(server, connections, messages, misbehaving)
+            load = Load(server, connections, messages, misbehaving, seconds)
             with reloading(server, period) as saved:
                 run(load)
             took = time.monotonic() - began
@@ -159,6 +190,10 @@ def soak(connections: int, messages: int, misbehaving: float = 0.1, period: floa
             problems = [*warm.wrong, *load.wrong] + ([] if alive else ["the server ended"])
             after = before
             if alive:
+                with contextlib.suppress(AssertionError):
+                    wait_until(lambda: served_version(server) == saved[0], "the last version")
+                if (served := served_version(server)) != saved[0]:
+                    problems.append(f"version {served} is served, {saved[0]} was saved")
                 with contextlib.suppress(AssertionError):
                     wait_until(lambda: state()[1:] <= before[1:], "the start's threads and descriptors")
                 after = state()
@@ -202,8 +237,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--connections", type=int, default=100_000)
     parser.add_argument("--messages", type=int, default=5_000_000)
+    parser.add_argument("--seconds", type=float, help="end after this time at the latest")
     options = parser.parse_args()
-    figures = soak(options.connections, options.messages)
+    figures = soak(options.connections, options.messages, seconds=options.seconds)
     for name, value in figures.items():
         print(f"{name:18} {value}")
     return 1 if figures["problems"] else 0
