@@ -44,7 +44,7 @@ struct Model {
 
 impl Model {
     fn push(&mut self, code: u8, fin: bool, payload: &[u8]) -> Result<Option<Complete>, FragmentError> {
-        if code >= 8 {
+        if code >= 8 && (fin || self.open.is_none()) {
             let whole = Complete { opcode: code, payload: payload.to_vec() };
             return if fin { Ok(Some(whole)) } else { Err(FragmentError::FragmentedControl) };
         }

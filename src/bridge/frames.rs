@@ -392,7 +392,8 @@ pub(crate) fn receive_frame(
 }
 
 pub(crate) fn wrong_masking(py: Python<'_>) -> PyErr {
-    let text = "Mask bit on the received frame didn't match masking configuration for received frames";
+    // pywebsocket: so it spells it.
+    let text = "Mask bit on the received frame did'nt match masking configuration for received frames";
     INVALID_FRAME.error(py, text)
 }
 

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use super::transport::Duplex;
 use crate::handlers::Transport;
 use crate::handlers::traffic::Counters;
-use crate::websocket::frame::{FrameHeader, HeaderStep, LengthError, opcode, parse_header};
+use crate::websocket::frame::{FrameHeader, HeaderStep, LengthError, missing_in_field, opcode, parse_header};
 use crate::websocket::mask::apply_mask;
 use crate::websocket::utf8::Utf8Progress;
 
@@ -302,7 +302,7 @@ impl Socket {
         if unread.is_empty() {
             // Nothing is kept for a connection that only waits.
             *unread = BytesMut::new();
-            let count = read_something(&stream, buffer, 2)?;
+            let count = read_something(&stream, buffer, 1)?;
             let read = &buffer[..count];
             if let Ok(HeaderStep::Done { header, length }) = parse_header(read)
                 && header.mask.is_some() == masked
@@ -333,7 +333,7 @@ impl Socket {
                     break (header, length);
                 }
                 HeaderStep::Need(total) => {
-                    let wanted = (total - unread.len()) as u64;
+                    let wanted = missing_in_field(&unread, total) as u64;
                     let count = read_something(&stream, buffer, wanted)?;
                     unread.extend_from_slice(&buffer[..count]);
                 }

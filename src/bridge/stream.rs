@@ -329,7 +329,8 @@ impl Stream {
     /// A data message as the handler gets it.
     fn deliver<'py>(&self, py: Python<'py>, message: Complete) -> PyResult<Bound<'py, PyAny>> {
         let filters = self.option(intern!(py, "incoming_message_filters"))?;
-        let filtered = if no_filters(&filters)? {
+        // A reserved control frame may stand within a compressed message, and is none itself.
+        let filtered = if opcode::is_control(message.opcode) || no_filters(&filters)? {
             None
         } else {
             let mut payload = PyBytes::new(py, &message.payload).into_any();

@@ -98,6 +98,22 @@ pub fn mask_bit(bytes: &[u8]) -> Option<bool> {
     bytes.get(1).map(|second| second & MASK != 0)
 }
 
+/// How many bytes are missing in the field of a header in which `bytes` ends; `total` is what [`HeaderStep::Need`] says.
+///
+/// pywebsocket reads the first two bytes one by one, then the length, then the key, and an end of the stream is
+/// an error that says how many bytes it was waiting for.
+#[must_use]
+pub fn missing_in_field(bytes: &[u8], total: usize) -> usize {
+    let length = bytes.len();
+    let end = match bytes.get(1).map(|second| second & !MASK) {
+        None => length + 1,
+        Some(LENGTH_16) if length < 4 => 4,
+        Some(LENGTH_64) if length < 10 => 10,
+        Some(_) => total,
+    };
+    end - length
+}
+
 /// Parses the frame header at the start of `bytes`; what follows it is ignored.
 ///
 /// The length is judged as soon as it is there, before the masking key is, as pywebsocket does.
@@ -321,6 +337,23 @@ mod tests {
         assert_eq!(
             steps(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4]),
             [2, 2, 10, 10, 10, 10, 10, 10, 10, 10, 14, 14, 14, 14]
+        );
+    }
+
+    #[test]
+    fn missing_bytes_are_those_of_one_field() {
+        let missing = |bytes: &[u8]| -> Vec<usize> {
+            let need = |end: usize| match parse_header(&bytes[..end]) {
+                Ok(HeaderStep::Need(total)) => missing_in_field(&bytes[..end], total),
+                other => panic!("{:02x?} gave {other:?}", &bytes[..end]),
+            };
+            (0..bytes.len()).map(need).collect()
+        };
+        assert_eq!(missing(&[0x81, 0x85, 1, 2, 3, 4]), [1, 1, 4, 3, 2, 1]);
+        assert_eq!(missing(&[0x81, 0xfe, 1, 0, 1, 2, 3, 4]), [1, 1, 2, 1, 4, 3, 2, 1]);
+        assert_eq!(
+            missing(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4]),
+            [1, 1, 8, 7, 6, 5, 4, 3, 2, 1, 4, 3, 2, 1]
         );
     }
 

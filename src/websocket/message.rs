@@ -21,7 +21,7 @@ pub enum FragmentError {
         /// The FIN bit of the frame.
         fin: bool,
     },
-    /// A new data message while another is open.
+    /// A new data message, or a fragment of a control frame, while another is open.
     #[error("{}", if *.fin {
         "Received an unfragmented frame without terminating existing fragmentation"
     } else {
@@ -31,7 +31,7 @@ pub enum FragmentError {
         /// The FIN bit of the frame.
         fin: bool,
     },
-    /// A control frame without the FIN bit (RFC 6455 section 5.5).
+    /// A control frame without the FIN bit (RFC 6455 section 5.5) when no message is open.
     #[error("Control frames must not be fragmented")]
     FragmentedControl,
     /// The message is, or would become, larger than the limit.
@@ -99,10 +99,11 @@ impl Assembler {
     ) -> Result<Option<Complete>, FragmentError> {
         if opcode::is_control(opcode) {
             // RFC 6455 section 5.4 allows them between fragments; pywebsocket refuses them there.
-            return if fin {
-                Ok(Some(Complete { opcode, payload }))
-            } else {
-                Err(FragmentError::FragmentedControl)
+            return match self.open {
+                _ if fin => Ok(Some(Complete { opcode, payload })),
+                // pywebsocket: what is wrong is looked for in this order.
+                Some(_) => Err(FragmentError::UnfinishedMessage { fin }),
+                None => Err(FragmentError::FragmentedControl),
             };
         }
         let Some(mut message) = self.open.take_if(|_| opcode == opcode::CONTINUATION) else {
@@ -206,7 +207,7 @@ mod tests {
             (Some(b"ab"), TEXT, true, FragmentError::UnfinishedMessage { fin: true }),
             (Some(b"ab"), BINARY, false, FragmentError::UnfinishedMessage { fin: false }),
             (Some(b"ab"), 3, true, FragmentError::UnfinishedMessage { fin: true }),
-            (Some(b"ab"), CLOSE, false, FragmentError::FragmentedControl),
+            (Some(b"ab"), CLOSE, false, FragmentError::UnfinishedMessage { fin: false }),
         ];
         for (open, opcode, fin, error) in cases {
             let mut assembler = Assembler::new();

@@ -113,3 +113,10 @@ def test_ping_between_compressed_fragments(contract: Pair) -> None:
         wshost=b"\x8a\x01p" + b"\xc1\x07" + _HELLO + b"\x88\x02\x03\xe8",
     )
     contract.check(Scenario("ping", [hello("/echo", deflate()), send(sent + close()), eof()], deviation))
+
+
+def test_reserved_control_frame_between_compressed_fragments(contract: Pair) -> None:
+    """It is not taken for a part of the message, which no filter can read."""
+    sent = frame(TEXT, _HELLO[:3], rsv=RSV1, fin=False) + frame(0xB, b"\xff")
+    deviation = Deviation("ping-between-fragments", b"\x88\x02\x03\xea", b"\x88\x02\x03\xeb")
+    contract.check(Scenario("reserved", [hello("/echo", deflate()), send(sent + close()), eof()], deviation))
