@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
 .PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons test-bench installed bench \
-	bench-reload lint fmt wheel package venv clean rust soak audit fuzz miri conformance
+	bench-reload lint fmt wheel package venv clean rust soak stress audit fuzz miri conformance
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,21 +80,25 @@ soak: venv rust ## 100,000 connections and 5,000,000 messages against a release 
 	cargo build --release --locked --bin wshost
 	WSHOST=$(CURDIR)/target/release/wshost $(BIN)/python tests/soak/soak.py
 
+stress: venv rust ## Let many threads use one connection, a minute without TLS and a minute with it
+	cargo build --release --locked --bin wshost
+	WSHOST=$(CURDIR)/target/release/wshost CONCURRENCY_SECONDS=60 $(BIN)/python -m pytest -n0 tests/python/test_concurrency.py
+
 fuzz: rust ## Run the fuzz targets for SECONDS each (60; TARGETS="head frame": these); needs nightly and cargo-fuzz
 	scripts/fuzz $(SECONDS) $(TARGETS)
 
-# Deflate is left out: it takes hours under Miri.
+# Deflate and the tests of limits (heads of half a megabyte) are left out: they take hours under Miri.
 miri: rust ## Run the tests of the modules without Python under Miri; needs nightly with miri and rust-src
 	cargo +nightly miri --version >/dev/null || \
 	  { echo "error: no Miri; rustup +nightly component add miri rust-src" >&2; exit 1; }
-	cd fuzz && MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked -p wshost-pure -- --skip websocket::deflate
+	cd fuzz && MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked -p wshost-pure -- --skip websocket::deflate --skip limit
 
 conformance: venv rust ## Run the Autobahn test suite over ws and wss (FULL=1: all cases; needs a CPython 2.7)
 	cargo build $(if $(FULL),--release) --locked --bin wshost
 	WSHOST=$(CURDIR)/target/$(if $(FULL),release,debug)/wshost $(BIN)/python -m pytest -s tests/conformance
 
-audit: venv rust ## Check the licences of all crates
-	$(BIN)/python -m pytest -n0 tests/python/test_licences.py
+audit: venv rust ## Check the crates: licences, sources, and advisories where their database can be had
+	PYTHON=$(BIN)/python scripts/audit
 
 bench: venv rust ## Measure beside other servers, write docs/benchmarks.md (QUICK=1: try it)
 	$(BIN)/python benches/run.py $(if $(QUICK),--quick)
