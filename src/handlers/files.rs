@@ -81,8 +81,10 @@ impl<L: Loader> Files<L> {
                 missing.extend(self.handlers.keys().cloned());
             }
             Scope::At(changed) => {
+                let is_scanned = |path: &Path| path.starts_with(tree.scan_dir()) && changed.contains(path);
                 for path in *changed {
-                    if !path.starts_with(tree.scan_dir()) {
+                    let is_done = path.ancestors().skip(1).any(is_scanned);
+                    if is_done || !path.starts_with(tree.scan_dir()) {
                         continue;
                     }
                     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {

@@ -18,6 +18,7 @@ mod testing;
 pub mod traffic;
 pub mod usage;
 pub mod watcher;
+mod watches;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};

@@ -7,22 +7,22 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::mem;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind};
-use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use walkdir::WalkDir;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::Loader;
 use super::registry::{Inputs, Registry};
 use super::resource::is_handler_name;
+use super::watches::{Change, Event, Watches, reason};
 use crate::config::HandlersConfig;
 use crate::error::StartError;
 
@@ -32,10 +32,16 @@ const MAX_DELAYS: u32 = 10;
 /// How long a stop waits for a load that is under way.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// How often files are looked at where there are no events.
+const FALLBACK_POLL: Duration = Duration::from_secs(1);
+
+/// Looking at the files takes at most this share of the time: 1 in 20.
+const POLL_SHARE: u32 = 20;
+
 /// Keeps a registry up to date. Dropping it ends that; a load that is under way then is waited for, up to a
 /// second, so that the thread that drops it must not hold the GIL.
 pub struct Watcher {
-    messages: Sender<Message>,
+    messages: Arc<PipeWriter>,
     /// Disconnected when the thread is done.
     done: Receiver<Infallible>,
     thread: Option<JoinHandle<()>>,
@@ -43,8 +49,7 @@ pub struct Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // An error means that the thread is gone already.
-        let _ = self.messages.send(Message::Stop);
+        tell(&self.messages, STOP);
         if matches!(self.done.recv_timeout(STOP_GRACE), Err(RecvTimeoutError::Timeout)) {
             tracing::warn!(target: "wshost.reload", "A handler file is still being loaded; not waiting for it");
         } else if let Some(thread) = self.thread.take() {
@@ -54,12 +59,13 @@ impl Drop for Watcher {
     }
 }
 
-/// What the thread is told.
-enum Message {
-    Event(notify::Result<Event>),
-    /// A load is done that took long.
-    Loaded,
-    Stop,
+/// What the thread is told through its pipe: to end, or that a load is done which took long.
+const STOP: u8 = b's';
+const LOADED: u8 = b'l';
+
+fn tell(mut messages: &PipeWriter, message: u8) {
+    // An error means that the thread is gone, or about to end.
+    let _ = messages.write_all(&[message]);
 }
 
 /// Keeps the files of `registry` up to date from now on, and loads what was saved since they were read. Where
@@ -67,25 +73,21 @@ enum Message {
 /// error: no thread could be had.
 pub fn watch<L: Loader>(registry: Arc<Registry<L>>, config: &HandlersConfig) -> Result<Watcher, StartError> {
     let scan = registry.scan_dir().to_owned();
-    let (messages, received) = mpsc::channel();
-    let late = messages.clone();
-    registry.on_late(Some(Box::new(move || {
-        // An error means that the thread is about to end.
-        let _ = late.send(Message::Loaded);
-    })));
-    let watches = match config.reload_poll {
-        Some(_) => None,
-        None => Watches::open(&scan, messages.clone()),
-    };
+    let failed = |error: io::Error| StartError::Watch { path: scan.clone(), reason: error.to_string() };
+    let (inbox, messages) = io::pipe().map_err(failed)?;
+    let messages = Arc::new(messages);
+    let late = Arc::clone(&messages);
+    registry.on_late(Some(Box::new(move || tell(&late, LOADED))));
     let (alive, done) = mpsc::channel();
     let reloader = Reloader {
         inputs: Inputs::default(),
-        registry: Arc::clone(&registry),
-        watches,
-        scan,
+        registry,
+        inbox,
+        watches: if config.reload_poll.is_some() { None } else { open(&scan) },
+        scan: scan.clone(),
         delay: config.reload_delay,
         poll: config.reload_poll.unwrap_or(FALLBACK_POLL),
-        new_directories: BTreeSet::new(),
+        directories: BTreeSet::from([scan.clone()]),
         dirty: BTreeSet::new(),
         everything: true,
     };
@@ -94,20 +96,11 @@ pub fn watch<L: Loader>(registry: Arc<Registry<L>>, config: &HandlersConfig) -> 
         .spawn(move || {
             // Held for as long as the thread lives.
             let _alive: Sender<Infallible> = alive;
-            reloader.run(&received);
+            reloader.run();
         })
-        .map_err(|error| StartError::Watch {
-            path: registry.scan_dir().to_owned(),
-            reason: error.to_string(),
-        })?;
+        .map_err(failed)?;
     Ok(Watcher { messages, done, thread: Some(thread) })
 }
-
-/// How often files are looked at where there are no events.
-const FALLBACK_POLL: Duration = Duration::from_secs(1);
-
-/// Looking at the files takes at most this share of the time: 1 in 20.
-const POLL_SHARE: u32 = 20;
 
 /// Says once that files are looked at from time to time, and why.
 fn report_polling(reason: &str, poll: Duration) {
@@ -118,10 +111,19 @@ fn report_polling(reason: &str, poll: Duration) {
     );
 }
 
+/// `None`, and a warning: the files have to be looked at from time to time.
+fn open(scan: &Path) -> Option<Watches> {
+    let opened = match silent_file_system(scan) {
+        Some(kind) => Err(format!("{} is on {kind}, which does not tell of all changes", scan.display())),
+        None => Watches::open(scan).map_err(reason),
+    };
+    opened.inspect_err(|reason| report_polling(reason, FALLBACK_POLL)).ok()
+}
+
 /// What the file system of `path` is, if its files change without events: on another machine, or outside of
 /// this one.
 fn silent_file_system(path: &Path) -> Option<&'static str> {
-    const SILENT: [(libc::c_long, &str); 7] = [
+    const SILENT: [(u64, &str); 7] = [
         (0x6969, "NFS"),
         (0x517b, "SMB"),
         (0xff53_4d42, "CIFS"),
@@ -130,175 +132,27 @@ fn silent_file_system(path: &Path) -> Option<&'static str> {
         (0x6573_5546, "FUSE"),
         (0x786f_4256, "a VirtualBox shared folder"),
     ];
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    // SAFETY: `path` ends with NUL, and all zeros is a valid `statfs` for the call to write to.
-    let kind = unsafe {
-        let mut status: libc::statfs = mem::zeroed();
-        (libc::statfs(path.as_ptr(), &raw mut status) == 0).then_some(status.f_type)?
-    };
-    SILENT.iter().find(|(magic, _)| *magic == kind as libc::c_long).map(|(_, name)| *name)
+    let kind = u64::try_from(rustix::fs::statfs(path).ok()?.f_type).ok()?;
+    SILENT.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
 }
 
-/// Whether an event says nothing about the contents of a file. The end of writing does: what was written
-/// through a memory map shows in no other way.
-fn is_noise(event: &Event) -> bool {
-    matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
-}
-
-/// What the system said, and what to do where it is not plain.
-fn reason(error: &notify::Error) -> String {
-    match &error.kind {
-        ErrorKind::MaxFilesWatch => {
-            "the limit on watched directories is reached (raise fs.inotify.max_user_watches)".to_owned()
-        }
-        ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE) => format!(
-            "{error}: the limit on inotify instances or open files is reached \
-             (raise fs.inotify.max_user_instances or ulimit -n)"
-        ),
-        _ => error.to_string(),
-    }
-}
-
-/// The directories that the system watches for us.
-struct Watches {
-    notifier: RecommendedWatcher,
-    /// Watched with everything below.
-    scan: PathBuf,
-    /// Whether it is; not if it may have been replaced as a whole.
-    scan_is_watched: bool,
-    /// Watched without what is below: where links and the alias file lead to, and what `scan` lies in. For one
-    /// that is not there, the nearest directory above it that is.
-    beside: BTreeSet<PathBuf>,
-}
-
-impl Watches {
-    /// Watches nothing yet. `None`, and a warning: the files have to be looked at from time to time.
-    fn open(scan: &Path, messages: Sender<Message>) -> Option<Self> {
-        if let Some(kind) = silent_file_system(scan) {
-            let reason = format!("{} is on {kind}, which does not tell of all changes", scan.display());
-            report_polling(&reason, FALLBACK_POLL);
-            return None;
-        }
-        let on_event = move |event: notify::Result<Event>| {
-            if !event.as_ref().is_ok_and(is_noise) {
-                // An error means that the thread is about to end.
-                let _ = messages.send(Message::Event(event));
-            }
-        };
-        // The scan does not follow links to directories either.
-        let config = notify::Config::default().with_follow_symlinks(false);
-        match RecommendedWatcher::new(on_event, config) {
-            Ok(notifier) => Some(Self {
-                notifier,
-                scan: scan.to_owned(),
-                scan_is_watched: false,
-                beside: BTreeSet::new(),
-            }),
-            Err(error) => {
-                report_polling(&reason(&error), FALLBACK_POLL);
-                None
-            }
-        }
-    }
-
-    /// Watches `directory` and everything below it. When this returns, whatever happens there makes an event.
-    fn watch_tree(&mut self, directory: &Path) -> notify::Result<()> {
-        match self.notifier.watch(directory, RecursiveMode::Recursive) {
-            Err(error) if is_denied(&error) => self.watch_each(directory),
-            result => result,
-        }
-    }
-
-    /// As [`Self::watch_tree`], leaving out the directories that we may not read: no file there is loaded.
-    fn watch_each(&mut self, directory: &Path) -> notify::Result<()> {
-        let entries = WalkDir::new(directory).into_iter().filter_map(Result::ok);
-        for entry in entries.filter(|entry| entry.file_type().is_dir()) {
-            match self.notifier.watch(entry.path(), RecursiveMode::NonRecursive) {
-                Err(error) if is_denied(&error) || is_gone(&error) => {
-                    tracing::debug!(target: "wshost.reload", "{} is not watched: {error}", entry.path().display());
-                }
-                result => result?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Watches `scan` again if it may be another directory than before.
-    fn follow_scan(&mut self) -> notify::Result<()> {
-        if !self.scan_is_watched {
-            // Or else the end of the old directory, reported under the same name, would end the new watch.
-            let _ = self.notifier.unwatch(&self.scan);
-            self.watch_tree(&self.scan.clone())?;
-            self.scan_is_watched = true;
-        }
-        Ok(())
-    }
-
-    /// Watches the directories beside the tree that `inputs` lie in, and no others. Gives the new ones: changes may
-    /// have been missed there.
-    fn follow(&mut self, inputs: &Inputs) -> notify::Result<Vec<PathBuf>> {
-        let outside = inputs.outside.iter().map(PathBuf::as_path).chain([self.scan.as_path()]);
-        let wanted: BTreeSet<PathBuf> = outside
-            .filter_map(|path| path.ancestors().skip(1).find(|directory| directory.is_dir()))
-            .filter(|directory| !directory.starts_with(&self.scan))
-            .map(Path::to_owned)
-            .collect();
-        for directory in self.beside.difference(&wanted) {
-            // It may be gone, and the watch with it.
-            let _ = self.notifier.unwatch(directory);
-        }
-        let mut watched = BTreeSet::new();
-        let mut new = Vec::new();
-        for directory in wanted {
-            if self.beside.contains(&directory) {
-                watched.insert(directory);
-                continue;
-            }
-            match self.notifier.watch(&directory, RecursiveMode::NonRecursive) {
-                Ok(()) => {
-                    watched.insert(directory.clone());
-                    new.push(directory);
-                }
-                Err(error) if is_gone(&error) || Some(directory.as_path()) == self.scan.parent() => {}
-                Err(error) if is_limit(&error) => return Err(error),
-                Err(error) => report_unwatched(&directory, &error),
-            }
-        }
-        self.beside = watched;
-        Ok(new)
-    }
-}
-
-fn report_unwatched(directory: &Path, error: &notify::Error) {
-    tracing::error!(
-        target: "wshost.reload",
-        "cannot watch {} for changes: {}; what is saved there is loaded late or not at all",
-        directory.display(),
-        reason(error)
-    );
-}
-
-/// Whether the system has no room for more watches.
-fn is_limit(error: &notify::Error) -> bool {
-    match &error.kind {
-        ErrorKind::MaxFilesWatch => true,
-        ErrorKind::Io(error) => matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EMFILE)),
-        _ => false,
-    }
-}
-
-fn is_denied(error: &notify::Error) -> bool {
-    matches!(&error.kind, ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied)
-}
-
-fn is_gone(error: &notify::Error) -> bool {
-    matches!(&error.kind, ErrorKind::PathNotFound)
-        || matches!(&error.kind, ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::NotFound)
+/// Why the thread woke up.
+enum Woken {
+    /// There are events.
+    Events,
+    /// A load is done that took long.
+    Loaded,
+    /// Nothing happened for as long as it was to wait.
+    Timeout,
+    /// It is to end.
+    Stop,
 }
 
 /// What runs on the thread.
 struct Reloader<L: Loader> {
     registry: Arc<Registry<L>>,
+    /// Its messages.
+    inbox: PipeReader,
     /// `None`: the files are looked at from time to time instead.
     watches: Option<Watches>,
     /// The canonical scan directory.
@@ -308,8 +162,8 @@ struct Reloader<L: Loader> {
     poll: Duration,
     /// What the registry was made of at the last look.
     inputs: Inputs,
-    /// Directories that appeared since then.
-    new_directories: BTreeSet<PathBuf>,
+    /// Directories of the tree that came, went or may be others since then.
+    directories: BTreeSet<PathBuf>,
     /// What changed since then.
     dirty: BTreeSet<PathBuf>,
     /// Whether anything may have changed since then.
@@ -317,35 +171,62 @@ struct Reloader<L: Loader> {
 }
 
 impl<L: Loader> Reloader<L> {
-    fn run(mut self, messages: &Receiver<Message>) {
+    fn run(mut self) {
         // What changed between the first load and the first watch made no event.
         let mut took = self.reload();
         loop {
-            let message = if self.watches.is_some() {
-                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                messages.recv_timeout(self.poll.max(took * POLL_SHARE))
-            };
-            match message {
-                Ok(Message::Event(event)) => {
-                    if !self.notice(event) {
+            let patience = self.watches.is_none().then(|| self.poll.max(took * POLL_SHARE));
+            match self.wait(patience) {
+                Woken::Events => {
+                    if !self.notice_events() {
                         continue;
                     }
-                    if !self.settle(messages) {
+                    if !self.settle() {
                         break;
                     }
                 }
-                Ok(Message::Loaded) => {}
-                Err(RecvTimeoutError::Timeout) => self.everything = true,
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Woken::Loaded => {}
+                Woken::Timeout => self.everything = true,
+                Woken::Stop => break,
             }
             took = self.reload();
         }
         self.registry.on_late(None);
     }
 
+    /// Waits for something to happen; `None`: without end.
+    fn wait(&mut self, patience: Option<Duration>) -> Woken {
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        loop {
+            let mut ready = vec![PollFd::new(&self.inbox, PollFlags::IN)];
+            ready.extend(self.watches.as_ref().map(|watches| PollFd::new(watches, PollFlags::IN)));
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let result = poll(&mut ready, left.and_then(|left| Timespec::try_from(left).ok()).as_ref());
+            let ready: Vec<bool> = ready.iter().map(|fd| !fd.revents().is_empty()).collect();
+            match result {
+                Ok(0) => return Woken::Timeout,
+                Ok(_) if ready[0] => {
+                    let mut messages = [0; 64];
+                    let count = (&self.inbox).read(&mut messages).unwrap_or(0);
+                    let messages = &messages[..count];
+                    return if messages.is_empty() || messages.contains(&STOP) {
+                        Woken::Stop
+                    } else {
+                        Woken::Loaded
+                    };
+                }
+                Ok(_) => return Woken::Events,
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    tracing::error!(target: "wshost.reload", "cannot wait for changes: {error}; nothing is reloaded any more");
+                    return Woken::Stop;
+                }
+            }
+        }
+    }
+
     /// Waits until nothing has happened for a while. `false`: the thread is to end.
-    fn settle(&mut self, messages: &Receiver<Message>) -> bool {
+    fn settle(&mut self) -> bool {
         let start = Instant::now();
         let mut last = start;
         loop {
@@ -354,15 +235,15 @@ impl<L: Loader> Reloader<L> {
             if left.is_zero() {
                 return true;
             }
-            match messages.recv_timeout(left) {
-                Ok(Message::Event(event)) => {
-                    if self.notice(event) {
+            match self.wait(Some(left)) {
+                Woken::Events => {
+                    if self.notice_events() {
                         last = Instant::now();
                     }
                 }
-                Ok(Message::Loaded) => {}
-                Err(RecvTimeoutError::Timeout) => return true,
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+                Woken::Loaded => {}
+                Woken::Timeout => return true,
+                Woken::Stop => return false,
             }
         }
     }
@@ -372,9 +253,7 @@ impl<L: Loader> Reloader<L> {
         let started = Instant::now();
         loop {
             // Watch first, read then: the other way round, what is saved in between would be missed.
-            if let Err(error) = self.watch_new() {
-                self.give_up_watching(&error);
-            }
+            self.watch_new();
             let dirty = mem::take(&mut self.dirty);
             let report = if mem::take(&mut self.everything) {
                 self.registry.refresh()
@@ -387,87 +266,75 @@ impl<L: Loader> Reloader<L> {
             match watches.follow(&self.inputs) {
                 Ok(new) if new.is_empty() => break,
                 Ok(new) => self.dirty.extend(new),
-                Err(error) => self.give_up_watching(&error),
+                Err(error) => self.give_up_watching(error),
             }
         }
         started.elapsed()
     }
 
-    fn watch_new(&mut self) -> notify::Result<()> {
-        let new_directories = mem::take(&mut self.new_directories);
-        let Some(watches) = &mut self.watches else { return Ok(()) };
-        let all =
-            if watches.scan_is_watched { None } else { Some((self.scan.clone(), watches.follow_scan())) };
-        let each = new_directories.into_iter().map(|directory| {
-            let result = watches.watch_tree(&directory);
-            (directory, result)
-        });
-        for (directory, result) in all.into_iter().chain(each) {
-            match result {
-                Err(error) if is_limit(&error) => return Err(error),
-                Err(error) if !is_gone(&error) => report_unwatched(&directory, &error),
-                _ => {}
+    fn watch_new(&mut self) {
+        let mut above: Option<PathBuf> = None;
+        for directory in mem::take(&mut self.directories) {
+            // What lies below a directory comes behind it, and is done with it.
+            if above.as_ref().is_some_and(|above| directory.starts_with(above)) {
+                continue;
             }
+            let Some(watches) = &mut self.watches else { return };
+            if let Err(error) = watches.renew(&directory) {
+                self.give_up_watching(error);
+            }
+            above = Some(directory);
         }
-        Ok(())
     }
 
-    fn give_up_watching(&mut self, error: &notify::Error) {
+    fn give_up_watching(&mut self, error: Errno) {
         report_polling(&reason(error), self.poll);
         self.watches = None;
         self.everything = true;
     }
 
-    /// Takes note of an event. Whether it may have changed what is served.
-    fn notice(&mut self, event: notify::Result<Event>) -> bool {
-        match event {
-            Ok(event) if event.need_rescan() => {
-                // Events were lost, those of new directories perhaps among them.
-                self.look_at_everything();
-                true
-            }
-            Ok(event) => {
-                let mut matters = false;
-                for path in &event.paths {
-                    matters |= self.notice_path(event.kind, path);
-                }
-                matters
-            }
-            Err(error) => {
-                if is_limit(&error) {
-                    self.give_up_watching(&error);
-                } else {
-                    report_unwatched(error.paths.first().unwrap_or(&self.scan), &error);
-                    self.look_at_everything();
-                }
-                true
-            }
-        }
-    }
-
-    fn look_at_everything(&mut self) {
-        self.everything = true;
-        if let Some(watches) = &mut self.watches {
-            watches.scan_is_watched = false;
-        }
-    }
-
-    fn notice_path(&mut self, kind: EventKind, path: &Path) -> bool {
-        let went = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-        if (went || matches!(kind, EventKind::Create(_))) && self.scan.starts_with(path) {
-            self.look_at_everything();
+    /// Takes note of some of the events that there are. Whether one may have changed what is served.
+    fn notice_events(&mut self) -> bool {
+        let mut events = Vec::new();
+        let Some(watches) = &mut self.watches else { return false };
+        if let Err(error) = watches.read(|event| events.push(event)) {
+            self.give_up_watching(error);
             return true;
         }
-        let matters = self.concerns_a_file(kind, path, went);
-        if matters {
-            self.dirty.insert(path.to_owned());
+        let mut matters = false;
+        for event in events {
+            matters |= self.notice(event);
         }
         matters
     }
 
-    fn concerns_a_file(&mut self, kind: EventKind, path: &Path, went: bool) -> bool {
-        if went && self.watches.as_mut().is_some_and(|watches| watches.beside.remove(path)) {
-            // Its watch went with it; the next reload watches what is there under this name then.
+    /// Takes note of an event. Whether it may have changed what is served.
+    fn notice(&mut self, event: Event) -> bool {
+        let Event::Changed { path, change, is_directory } = event else {
+            // Those of new directories may be among the lost ones.
+            self.look_at_everything();
+            return true;
+        };
+        if change != Change::Written && self.scan.starts_with(&path) {
+            self.look_at_everything();
+            return true;
+        }
+        let matters = self.concerns_a_file(&path, change, is_directory);
+        if matters {
+            self.dirty.insert(path);
+        }
+        matters
+    }
+
+    fn look_at_everything(&mut self) {
+        self.everything = true;
+        self.directories.insert(self.scan.clone());
+    }
+
+    fn concerns_a_file(&mut self, path: &Path, change: Change, is_directory: bool) -> bool {
+        let went = change == Change::Went;
+        if went && is_directory && self.watches.as_mut().is_some_and(|watches| watches.leave(path)) {
+            // The next reload watches what is there under this name then.
             return true;
         }
         // The file itself, or a directory above it that came or went.
@@ -478,19 +345,12 @@ impl<L: Loader> Reloader<L> {
         if relative.iter().any(|name| name == OsStr::new("__pycache__")) {
             return false;
         }
-        let is_file = matches!(
-            kind,
-            EventKind::Create(CreateKind::File)
-                | EventKind::Modify(ModifyKind::Data(_))
-                | EventKind::Remove(RemoveKind::File)
-                | EventKind::Access(_)
-        );
-        if !is_file && path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            self.new_directories.insert(path.to_owned());
-            return true;
+        if is_directory {
+            self.directories.insert(path.to_owned());
         }
-        relative.file_name().is_some_and(is_handler_name)
-            || (went && first_below(&self.inputs.files, path).is_some())
+        // What goes can be a directory with handlers; of a moved one, what lies below makes no event.
+        let has_files = went && first_below(&self.inputs.files, path).is_some();
+        has_files || (is_directory && !went) || relative.file_name().is_some_and(is_handler_name)
     }
 }
 
