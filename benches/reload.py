@@ -2,7 +2,7 @@
 
 One handler among 500 is rewritten again and again, in four ways, while 50 connections a second come in. A
 latency is the time from the end of the write until a new connection has been answered by the new code. Ends
-with 1 if a connection failed, an old version answered after a newer one, or the limits are passed.
+with 1 if a connection failed, an old version answered after a newer one, memory grew, or it took too long.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ WARM_UP = 100
 MEDIAN_LIMIT_MS = 15.0
 P99_LIMIT_MS = 40.0
 
+# Each version of a rewritten handler holds this much, so that those which are not given up show.
+BALLAST = 100_000
+# More than allocators take and keep in passing.
+GROWTH_LIMIT_MIB = 8.0
+
 HANDSHAKE = (
     "GET {} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -33,6 +38,7 @@ HANDSHAKE = (
 
 SOURCE = """
 VERSION = {version}
+HELD = "x" * {held}
 
 
 def web_socket_do_extra_handshake(request):
@@ -42,6 +48,11 @@ def web_socket_do_extra_handshake(request):
 def web_socket_transfer_data(request):
     request.ws_stream.send_message(str(VERSION))
 """
+
+
+def handler(version: int, held: int = BALLAST) -> str:
+    """A handler that answers with its version."""
+    return SOURCE.format(version=version, held=held)
 
 
 def ask(port: int, resource: str) -> int:
@@ -159,7 +170,7 @@ def measure(port: int, root: Path, process: int, rewrites: int) -> bool:
     for version in range(1, rewrites + 1):
         way = WAYS[version % len(WAYS)]
         resource = f"/{way.__name__}"
-        way(root / f"{way.__name__}_wsh.py", SOURCE.format(version=version))
+        way(root / f"{way.__name__}_wsh.py", handler(version))
         written = time.perf_counter()
         while True:
             try:
@@ -187,15 +198,18 @@ def measure(port: int, root: Path, process: int, rewrites: int) -> bool:
     print(f"connections        {load.made} beside the measuring ones")
     print(f"failed             {len(load.failures)} {load.failures[:3] or ''}")
     print(f"wrong versions     {len(load.wrong)} {load.wrong[:3] or ''}")
-    print(
-        f"memory             {before:.1f} MiB after {WARM_UP} rewrites, {memory(process):.1f} MiB at the end"
-    )
+    after = memory(process)
+    print(f"memory             {before:.1f} MiB after {WARM_UP} rewrites, {after:.1f} MiB at the end")
+    # A quarter of what the versions would hold if they stayed.
+    growth_limit = max(GROWTH_LIMIT_MIB, (rewrites - WARM_UP) * BALLAST / 4 / 2**20)
+    if after - before > growth_limit:
+        print(f"memory grew        by more than {growth_limit:.1f} MiB")
     everything.sort()
     fast = statistics.median(everything) <= MEDIAN_LIMIT_MS
     fast = fast and everything[int(0.99 * (len(everything) - 1))] <= P99_LIMIT_MS
     if not fast:
         print(f"slower than        median {MEDIAN_LIMIT_MS} ms, p99 {P99_LIMIT_MS} ms")
-    return fast and not load.failures and not load.wrong
+    return fast and not load.failures and not load.wrong and after - before <= growth_limit
 
 
 def main() -> int:
@@ -211,9 +225,9 @@ def main() -> int:
         for number in range(HANDLERS - len(WAYS)):
             folder = root / f"d{number % 25}"
             folder.mkdir(exist_ok=True)
-            (folder / f"h{number}_wsh.py").write_text(SOURCE.format(version=number))
+            (folder / f"h{number}_wsh.py").write_text(handler(number, 0))
         for way in WAYS:
-            (root / f"{way.__name__}_wsh.py").write_text(SOURCE.format(version=0))
+            (root / f"{way.__name__}_wsh.py").write_text(handler(0))
         server, port = start(arguments.program, root, log)
         try:
             right = measure(port, root, server.pid, arguments.rewrites)

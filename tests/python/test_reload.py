@@ -1,6 +1,7 @@
 """Saving handler files while the server runs."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,6 +128,41 @@ def test_tracebacks_show_the_lines_of_the_version_that_runs(start: Start, tmp_pa
         client.rest()
     line = 1 + source.split("\n").index("    raise ValueError('new')")
     server.log.wait_for(rf'File "{path}", line {line}, in web_socket_transfer_data\n      raise ValueError')
+
+
+def test_what_is_saved_in_steps_is_loaded_once(start: Start, tmp_path: Path) -> None:
+    path = write(tmp_path, "a_wsh.py", marked("one"))
+    other = write(tmp_path, "b_wsh.py", marked("one"))
+    # So long that a busy machine does not pause for longer between the steps.
+    server = start("--log-level", "info", "--reload-delay", "2")
+    source = marked("two")
+    with path.open("w") as file:
+        file.write(source[: source.index("while")])
+        file.flush()
+        other.unlink()
+        # Longer than a reload without the delay takes.
+        for _ in range(20):
+            assert server.ask("/a", "x") == server.ask("/b", "x") == "one x"
+        file.write(source[source.index("while") :])
+    other.write_text(marked("two"))
+    server.log.wait_for(r"Reloaded .*changed /a, /b$")
+    assert server.ask("/a", "x") == server.ask("/b", "x") == "two x"
+    assert server.log.text.count("wshost.reload") == 1, "one line, no failure, nothing removed or added"
+
+
+def test_sighup_looks_at_everything(start: Start, tmp_path: Path) -> None:
+    path = write(tmp_path, "a_wsh.py", marked("one"))
+    write(tmp_path, "b_wsh.py", marked("one")).rename(tmp_path / "b.old")
+    server = start("--log-level", "info", "--no-reload")
+
+    def change() -> None:
+        renamed_over(path, marked("two"))
+        write(tmp_path, "new/c_wsh.py", marked("new"))
+        (tmp_path / "b.old").rename(tmp_path / "b_wsh.py")
+        server.process.send_signal(signal.SIGHUP)
+
+    after(server, change, r"Reloaded in \d+ ms: changed /a; added /b, /new/c$")
+    assert server.ask("/a", "x") == "two x"
 
 
 def test_the_map_file_is_read_again(start: Start, tmp_path: Path) -> None:

@@ -77,6 +77,23 @@ def test_packages_and_circular_imports(start: Start, tmp_path: Path) -> None:
     server.log.wait_for("Reloaded .*changed /a, /b$")
 
 
+def test_what_is_installed_is_no_helper(start: Start, tmp_path: Path) -> None:
+    installed = write(tmp_path, "site-packages/installed.py", "VALUE = 'one'\n")
+    helper = write(tmp_path, "h.py", "VALUE = 'one'\n")
+    path = f"sys.path.append({str(installed.parent)!r})\n"
+    write(tmp_path, "a_wsh.py", sends("installed.VALUE", f"{path}import installed"))
+    write(tmp_path, "b_wsh.py", sends("h.VALUE", f"{path}import h, installed"))
+    server = serve(start)
+
+    def change() -> None:
+        renamed_over(installed, "VALUE = 'two'\n")
+        renamed_over(helper, "VALUE = 'two'\n")
+
+    after(server, change, r"Reloaded .*changed /b$")
+    assert (server.ask("/a"), server.ask("/b")) == ("one", "two")
+    assert sorted(loads(server)) == ["a_wsh.py", "b_wsh.py", "b_wsh.py"]
+
+
 def test_a_helper_that_fails_leaves_the_old_version_and_recovers(start: Start, tmp_path: Path) -> None:
     helper = write(tmp_path, "h.py", "VALUE = 'one'\n")
     write(tmp_path, "a_wsh.py", sends("h.VALUE", "import h"))

@@ -5,13 +5,14 @@ may name an installed reference: `.cache/oracle/python3.11`, which the tests of 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from serving import Start, handler, wait_until
+from serving import Server, Start, handler, wait_until
 
 ORACLE = os.environ.get("WSHOST_ORACLE")
 FULL = os.environ.get("WSHOST_LARGE_TREE") == "1"
@@ -62,6 +63,12 @@ def cpu(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def watches(server: Server) -> int:
+    """How many directories the system watches for the server."""
+    files = (file for file in Path(f"/proc/{server.process.pid}/fdinfo").iterdir() if file.is_file())
+    return sum(file.read_text().count("inotify wd") for file in files)
+
+
 def reference_start(root: Path) -> float:
     """Seconds until the reference is ready."""
     folder = Path(ORACLE or "")
@@ -107,24 +114,32 @@ def test_a_large_tree(start: Start, tmp_path: Path) -> None:
     edited.write_text(handler("request.ws_stream.send_message('7 two')"))
     resource = f"/{next(objdir.glob('*/*/*/h7_wsh.py')).relative_to(objdir)}".removesuffix("_wsh.py")
     wait_until(lambda: server.ask(resource, None) == "7 two", "the edit at the link's target")
-    watches = sum(
-        file.read_text().count("inotify wd")
-        for file in Path(f"/proc/{server.process.pid}/fdinfo").iterdir()
-        if file.is_file()
-    )
-    print(f"{watches} watches")
-    assert watches < FOLDERS * 1.2 + 100
+    print(f"{watches(server)} watches")
+    assert FOLDERS <= watches(server) < FOLDERS * 1.2 + 100
     begin, before = time.monotonic(), cpu(server.process.pid)
     edited.write_text(handler("request.ws_stream.send_message('7 three')"))
     wait_until(lambda: server.ask(resource, None) == "7 three", "the next edit")
     print(
         f"reload {time.monotonic() - begin:.3f} s, {cpu(server.process.pid) - before:.2f} s of processor time"
     )
-    # Nothing goes on when nothing changes, while others work elsewhere.
+    # Nothing goes on when nothing changes, while others read the whole tree.
     idle_until, before = time.monotonic() + 2, cpu(server.process.pid)
     while time.monotonic() < idle_until:
-        walk(source)
+        walk(objdir)
     used = cpu(server.process.pid) - before
-    print(f"{used:.2f} s of processor time in 2 s without changes")
+    print(f"{used:.2f} s of processor time in {time.monotonic() - idle_until + 2:.0f} s without changes")
     assert used * os.sysconf("SC_CLK_TCK") <= 2
     assert server.log.text.count("Reloaded") == 2
+    # What goes takes its watches along, and does not cost a look at all the others.
+    part = objdir / "a0"
+    size = sum(1 for _ in os.walk(part))
+    before, watched = cpu(server.process.pid), watches(server)
+    part.rename(tmp_path / "away")
+    wait_until(lambda: server.status(resource) == 404, "the end of what was moved away")
+    assert watches(server) == watched - size
+    (tmp_path / "away").rename(part)
+    wait_until(lambda: server.status(resource) == 101, "what was moved back")
+    assert watches(server) == watched
+    shutil.rmtree(part)
+    wait_until(lambda: watches(server) == watched - size, "the end of the watches of what was removed")
+    print(f"moved and removed {size} folders with {cpu(server.process.pid) - before:.2f} s of processor time")
