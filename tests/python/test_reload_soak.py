@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Optional
 
+import pytest
 from serving import Server, Start, wait_until, write
 
 OPERATIONS = int(os.environ.get("WSHOST_SOAK_OPERATIONS", "2000"))
@@ -166,6 +167,7 @@ def ask(server: Server, root: Path, path: Path) -> Answer:
         return client.frame().payload.decode(), client.frame().payload.decode()
 
 
+@pytest.mark.timeout(400)
 def test_what_is_served_is_what_is_there(start: Start, tmp_path: Path) -> None:
     print(f"WSHOST_SOAK_SEED={SEED} WSHOST_SOAK_OPERATIONS={OPERATIONS}")
     root, outside = tmp_path / "root", tmp_path / "outside"
