@@ -76,7 +76,7 @@ bench-reload: venv rust ## Measure hot reload: latencies, failed connections, me
 	cargo build --release --locked --bin wshost
 	$(BIN)/python benches/reload.py target/release/wshost
 
-soak: venv rust ## 100,000 connections and 5,000,000 messages against a release build (takes many minutes)
+soak: venv rust ## 100,000 connections and 5,000,000 messages against a release build (a few minutes)
 	cargo build --release --locked --bin wshost
 	WSHOST=$(CURDIR)/target/release/wshost $(BIN)/python tests/soak/soak.py
 

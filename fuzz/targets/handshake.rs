@@ -85,6 +85,8 @@ fn check_target(text: &str) {
         assert_eq!(found.resource, text, "a target without a site is left alone");
         return;
     };
+    let scheme = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    assert!(scheme == "ws" || scheme == "wss", "{text:?}");
     assert!(!host.is_empty() && found.resource.starts_with(['/']), "{text:?}");
     // In brackets any host can be written.
     let again = target::parse(&format!("ws://[{host}]:{port}{}", found.resource)).expect("a target");

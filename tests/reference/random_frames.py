@@ -79,8 +79,10 @@ def sequence(seed: int) -> Sequence:
         chance.shuffle(made)
     tail = b""
     if chance.random() < 0.2:
-        last = made.pop().wire()
-        tail = last[: chance.randrange(len(last))]
+        last = made.pop()
+        # Text is looked at as its bytes come (`utf8-in-fragments`): a piece of it must not be wrong already.
+        size = len(last.wire()) if last.opcode not in (TEXT, CONTINUATION) else 6
+        tail = last.wire()[: chance.randrange(size)]
     elif chance.random() < 0.9:
         made.append(_close(chance))
         if chance.random() < 0.2:
