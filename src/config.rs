@@ -59,6 +59,8 @@ pub struct Config {
     /// Largest message, in bytes and after inflating, that `receive_message` builds. Default 256 MiB;
     /// a larger one ends the connection with 1009. pywebsocket has no limit.
     pub max_message_size: u64,
+    /// When to ask peers whether they are there. Default `None`, as pywebsocket: never.
+    pub ping: Option<PingConfig>,
 }
 
 impl Default for Config {
@@ -78,8 +80,18 @@ impl Default for Config {
             grace: Duration::from_secs(5),
             head_timeout: Duration::from_secs(30),
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
+            ping: None,
         }
     }
+}
+
+/// How peers that are gone without a word are found, while a handler waits for them. Both times are more than 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PingConfig {
+    /// How long a peer may be silent before it is sent a ping.
+    pub interval: Duration,
+    /// How long it may be silent then before it counts as gone.
+    pub timeout: Duration,
 }
 
 /// Where to listen.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use tokio::time::sleep;
@@ -22,7 +22,7 @@ use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
 use crate::bridge::python_logging;
-use crate::config::{ClientAuth, Config, ListenConfig, PolicyConfig, Secret, TlsConfig};
+use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, Secret, TlsConfig};
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
@@ -47,6 +47,20 @@ pub struct Server {
     serving: Mutex<Option<CancellationToken>>,
     /// Notified with `serving` locked, when a `serve` call is over.
     served: Condvar,
+}
+
+/// What `options` say about pings: `ping_interval` and `ping_timeout`, in seconds.
+fn ping_config(options: &Bound<'_, PyAny>) -> PyResult<Option<PingConfig>> {
+    let seconds = |name, default: f64| {
+        let seconds = options.getattr_opt(name)?.map_or(Ok(default), |value| value.extract())?;
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_| PyValueError::new_err(format!("{name} must be a number of seconds, such as 20")))
+    };
+    let (interval, timeout) = (seconds("ping_interval", 0.0)?, seconds("ping_timeout", 20.0)?);
+    if timeout.is_zero() {
+        return Err(PyValueError::new_err("ping_timeout must be more than 0 seconds"));
+    }
+    Ok((!interval.is_zero()).then_some(PingConfig { interval, timeout }))
 }
 
 /// What `options` say about TLS, by pywebsocket's names.
@@ -117,6 +131,7 @@ impl Server {
                 ..ListenConfig::default()
             },
             tls: tls_config(options.bind(py))?,
+            ping: ping_config(options.bind(py))?,
             // pywebsocket: the working directory, whichever it is when a request comes.
             document_root: PathBuf::from("."),
             ..Config::default()
@@ -207,6 +222,7 @@ impl Server {
         };
         let (watcher, runtime) = detached(py, start).map_err(|error| start_error(&error))?;
         let host = PythonHost::new(Arc::clone(&self.registry))
+            .pinging(self.config.ping)
             .reporting_to(self.on_error.as_ref().map(|function| function.clone_ref(py)));
         let config = Arc::clone(&self.config);
         let (policy, scripts) = (Arc::clone(&self.options), Arc::clone(&self.options));

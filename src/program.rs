@@ -83,7 +83,7 @@ fn serve(options: Options) -> Result<(), StartError> {
     };
     let refreshed = Arc::clone(&registry);
     let on_hangup = move || refreshed.refresh().log(&refreshed.snapshot());
-    let host = Arc::new(PythonHost::new(registry));
+    let host = Arc::new(PythonHost::new(registry).pinging(config.ping));
     let monitor: Arc<dyn Monitor> = host.clone();
     let status = config.status.as_ref().map(|config| Status::bind(config, monitor)).transpose()?;
     server::serve(config, listeners, host, on_hangup, status)

@@ -21,6 +21,7 @@ use super::python_logging::{Level, Logger, give_kept, repr, traceback};
 use super::request::Request;
 use super::running::Running;
 use super::socket::Socket;
+use crate::config::PingConfig;
 use crate::handlers::registry::{Handler, Registry};
 use crate::handlers::status::HandlerStatus;
 use crate::handlers::traffic::{ConnectionStatus, Monitor, Totals};
@@ -40,19 +41,26 @@ const STACK_SIZE: usize = 8 << 20;
 pub struct PythonHost {
     registry: Arc<Registry<PythonLoader>>,
     on_error: Option<Arc<Py<PyAny>>>,
+    ping: Option<PingConfig>,
 }
 
 impl PythonHost {
     /// A host for what `registry` has loaded.
     pub fn new(registry: Arc<Registry<PythonLoader>>) -> Self {
         prepare_forks();
-        Self { registry, on_error: None }
+        Self { registry, on_error: None, ping: None }
     }
 
     /// Calls `on_error(exception, client_address)` with what a handler raised, instead of logging it.
     #[must_use]
     pub fn reporting_to(self, on_error: Option<Py<PyAny>>) -> Self {
         Self { on_error: on_error.map(Arc::new), ..self }
+    }
+
+    /// Asks peers that are silent whether they are there.
+    #[must_use]
+    pub fn pinging(self, ping: Option<PingConfig>) -> Self {
+        Self { ping, ..self }
     }
 }
 
@@ -64,6 +72,7 @@ impl HandlerHost for PythonHost {
                 in_use: InUse::new(handler),
                 registry: Arc::clone(&self.registry),
                 on_error: self.on_error.clone(),
+                ping: self.ping,
             })),
             None => None,
         })
@@ -96,6 +105,7 @@ struct Ready {
     in_use: InUse<Suite>,
     registry: Arc<Registry<PythonLoader>>,
     on_error: Option<Arc<Py<PyAny>>>,
+    ping: Option<PingConfig>,
 }
 
 impl ReadyHandler for Ready {
@@ -111,7 +121,7 @@ impl ReadyHandler for Ready {
             handler: Arc::clone(self.in_use.handler()),
             registry: self.registry,
             on_error: self.on_error,
-            socket: Arc::new(Socket::new(transport, &unread, peer)),
+            socket: Arc::new(Socket::new(transport, &unread, peer, self.ping)),
             head,
             local,
             is_https,

@@ -27,6 +27,7 @@ pub mod frames;
 pub mod handshake;
 pub mod handshake_checks;
 pub mod header_util;
+mod heartbeat;
 pub mod host;
 pub mod interpreter;
 pub mod limits;

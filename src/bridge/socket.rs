@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
+use super::heartbeat::{Heartbeat, is_pong, may_be_pong};
 use super::transport::Duplex;
+use crate::config::PingConfig;
 use crate::handlers::Transport;
 use crate::handlers::traffic::Counters;
+use crate::logging::LOG_REQUEST;
 use crate::websocket::frame::{FrameHeader, HeaderStep, LengthError, missing_in_field, opcode, parse_header};
 use crate::websocket::mask::apply_mask;
 use crate::websocket::utf8::Utf8Progress;
@@ -45,6 +48,7 @@ pub struct Socket {
     /// `unread` locked only.
     refused: AtomicU64,
     writing: Mutex<()>,
+    heartbeat: Option<Heartbeat>,
     /// The client's address.
     pub peer: SocketAddr,
     /// What went over it.
@@ -203,21 +207,36 @@ impl OpenFrame<'_> {
         pieces: bool,
         patience: &mut Option<Duration>,
     ) -> Result<usize, FrameReadError> {
-        loop {
-            let patience = patience.take();
-            let read = match patience {
-                Some(patience) => self.stream.read_whole_within(patience, None, room),
-                None if pieces => self.stream.read_piece(room),
-                None => self.stream.read_whole(room),
-            };
-            match read {
-                Ok(0) => return Err(FrameReadError::Eof { wanted: missing }),
-                Ok(count) => return Ok(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && patience.is_some() => {}
-                Err(source) => return Err(FrameReadError::Io { wanted: missing, source }),
-            }
+        let stream = &self.stream;
+        let usual = self.socket.heartbeat.as_ref().map(Heartbeat::patience);
+        let within = patience.take().map(|patience| stream.read_whole_within(patience, usual, room));
+        let read = self.socket.read_alive(stream, || match within {
+            Some(Ok(count)) => Ok(count),
+            _ if pieces => stream.read_piece(room),
+            _ => stream.read_whole(room),
+        });
+        match read {
+            Ok(0) => Err(FrameReadError::Eof { wanted: missing }),
+            Ok(count) => Ok(count),
+            Err(source) => Err(FrameReadError::Io { wanted: missing, source }),
         }
+    }
+
+    /// Waits until the payload, which fits, is in `buffer`.
+    fn hold_all(&mut self, buffer: &mut [u8; READ_AHEAD]) -> Result<(), FrameReadError> {
+        while !self.is_complete() {
+            let missing = self.header.payload_length - self.held as u64;
+            if self.unread.is_empty() {
+                let mut more = [0; READ_AHEAD];
+                let count = self.socket.read_something(&self.stream, &mut more, missing)?;
+                self.unread.extend_from_slice(&more[..count]);
+            }
+            let ahead = self.unread.len().min(usize::try_from(missing).unwrap_or(usize::MAX));
+            buffer[self.held..self.held + ahead].copy_from_slice(&self.unread[..ahead]);
+            self.unread.advance(ahead);
+            self.held += ahead;
+        }
+        Ok(())
     }
 }
 
@@ -238,10 +257,16 @@ fn copy(from: &[u8], to: &mut [MaybeUninit<u8>]) {
 }
 
 impl Socket {
-    /// Takes over a transport and what was already read from it.
-    pub fn new(transport: Transport, unread: &Bytes, peer: SocketAddr) -> Self {
+    /// Takes over a transport and what was already read from it; `ping` says when to ask whether the peer is there.
+    pub fn new(transport: Transport, unread: &Bytes, peer: SocketAddr, ping: Option<PingConfig>) -> Self {
+        let stream = Duplex::from(transport);
+        let heartbeat = ping.map(Heartbeat::new).filter(|heartbeat| {
+            // Refused by the system: then there are no pings.
+            stream.set_read_timeout(Some(heartbeat.patience())).is_ok()
+        });
         Self {
-            stream: RwLock::new(Some(Arc::new(transport.into()))),
+            stream: RwLock::new(Some(Arc::new(stream))),
+            heartbeat,
             unread: Mutex::new(BytesMut::from(unread.as_ref())),
             refused: AtomicU64::new(0),
             writing: Mutex::new(()),
@@ -285,10 +310,69 @@ impl Socket {
         Ok(data)
     }
 
+    /// One read of a frame. A peer that is silent is asked whether it is there, if that is wanted.
+    fn read_alive(&self, stream: &Duplex, mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            match (read(), &self.heartbeat) {
+                (Err(error), _) if error.kind() == io::ErrorKind::Interrupted => {}
+                (Err(error), Some(heartbeat)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let asked = heartbeat.silent(stream, |ping| match self.writing.try_lock() {
+                        Some(_turn) => stream.send_whole_now(ping),
+                        // A thread that is writing will find out itself.
+                        None => Ok(false),
+                    });
+                    asked.inspect_err(|error| {
+                        tracing::info!(target: LOG_REQUEST, "{}: gone without a word: {error}", self.peer);
+                    })?;
+                }
+                (Ok(count), Some(heartbeat)) => return heartbeat.heard(stream).map(|()| count),
+                (result, _) => return result,
+            }
+        }
+    }
+
+    /// Reads at least one byte of a frame into `buffer`; the error of an end of the stream says that `wanted` were
+    /// missing.
+    fn read_something(
+        &self,
+        stream: &Duplex,
+        buffer: &mut [u8],
+        wanted: u64,
+    ) -> Result<usize, FrameReadError> {
+        match self.read_alive(stream, || stream.read(buffer)) {
+            Ok(0) => Err(FrameReadError::Eof { wanted }),
+            Ok(count) => Ok(count),
+            Err(source) => Err(FrameReadError::Io { wanted, source }),
+        }
+    }
+
     /// Begins to read a frame: waits for its header, and takes as much of the payload as came with it into
     /// `buffer`. `masked` says whether the frame must be (RFC 6455 section 5.1: a client's must). Of a frame that
-    /// is refused, as much of the header is taken as it took to see that, as in the reference.
+    /// is refused, as much of the header is taken as it took to see that, as in the reference. The answers to our own
+    /// pings are nobody's business.
     pub fn begin_frame(
+        &self,
+        masked: bool,
+        limit: u64,
+        buffer: &mut [u8; READ_AHEAD],
+    ) -> Result<OpenFrame<'_>, FrameReadError> {
+        loop {
+            let mut frame = self.begin_any_frame(masked, limit, buffer)?;
+            if self.heartbeat.is_none() || !may_be_pong(&frame.header) {
+                return Ok(frame);
+            }
+            frame.hold_all(buffer)?;
+            let mut body = buffer[..frame.held].to_vec();
+            if let Some(key) = frame.header.mask {
+                apply_mask(&mut body, key, 0);
+            }
+            if !is_pong(&body) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    fn begin_any_frame(
         &self,
         masked: bool,
         limit: u64,
@@ -302,7 +386,7 @@ impl Socket {
         if unread.is_empty() {
             // Nothing is kept for a connection that only waits.
             *unread = BytesMut::new();
-            let count = read_something(&stream, buffer, 1)?;
+            let count = self.read_something(&stream, buffer, 1)?;
             let read = &buffer[..count];
             if let Ok(HeaderStep::Done { header, length }) = parse_header(read)
                 && header.mask.is_some() == masked
@@ -334,7 +418,7 @@ impl Socket {
                 }
                 HeaderStep::Need(total) => {
                     let wanted = missing_in_field(&unread, total) as u64;
-                    let count = read_something(&stream, buffer, wanted)?;
+                    let count = self.read_something(&stream, buffer, wanted)?;
                     unread.extend_from_slice(&buffer[..count]);
                 }
             }
@@ -357,7 +441,7 @@ impl Socket {
         let mut refused = self.refused.load(Ordering::Relaxed);
         while refused > 0 {
             if unread.is_empty() {
-                let count = read_something(stream, buffer, 2)?;
+                let count = self.read_something(stream, buffer, 2)?;
                 unread.extend_from_slice(&buffer[..count]);
             }
             let passed = unread.len().min(usize::try_from(refused).unwrap_or(usize::MAX));
@@ -398,7 +482,8 @@ impl Socket {
         let Ok(HeaderStep::Done { header, length }) = parse_header(&unread) else { return None };
         let size = usize::try_from(header.payload_length).ok()?;
         let fits = size <= buffer.len() && size <= unread.len() - length && header.payload_length <= limit;
-        if !fits || header.mask.is_some() != masked {
+        let may_be_ours = self.heartbeat.is_some() && may_be_pong(&header);
+        if !fits || may_be_ours || header.mask.is_some() != masked {
             return None;
         }
         let stream = self.open().ok()?;
@@ -426,6 +511,11 @@ impl Socket {
         self.write(head, body)?;
         if head.first().is_some_and(|first| first & 0x80 != 0 && !opcode::is_control(first & 0x0f)) {
             self.counters.message_sent();
+        }
+        if let Some(heartbeat) = &self.heartbeat
+            && head.first().is_some_and(|first| first & 0x0f == opcode::CLOSE)
+        {
+            heartbeat.closing();
         }
         Ok(())
     }
@@ -499,34 +589,33 @@ impl Socket {
 fn read_retrying(stream: &Duplex, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_no_end(&error) => {}
             other => return other,
         }
     }
 }
 
-/// Reads at least one byte into `buffer`; the error of an end of the stream says that `wanted` were missing.
-fn read_something(stream: &Duplex, buffer: &mut [u8], wanted: u64) -> Result<usize, FrameReadError> {
-    match read_retrying(stream, buffer) {
-        Ok(0) => Err(FrameReadError::Eof { wanted }),
-        Ok(count) => Ok(count),
-        Err(source) => Err(FrameReadError::Io { wanted, source }),
-    }
+/// Whether a read is to be done once more: it was interrupted, or it timed out, which is a matter of frames only.
+fn is_no_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
 /// `length` bytes: those that were read ahead, then straight from the socket.
 fn read_bytes(stream: &Duplex, unread: &mut BytesMut, length: u64) -> Result<Vec<u8>, FrameReadError> {
     let ahead = unread.len().min(usize::try_from(length).unwrap_or(usize::MAX));
     let mut bytes = unread.split_to(ahead).to_vec();
-    let wanted = length - ahead as u64;
-    if wanted > 0 {
-        let result = stream.read_up_to(wanted, &mut bytes);
+    loop {
+        let missing = length - bytes.len() as u64;
+        if missing == 0 {
+            return Ok(bytes);
+        }
+        let result = stream.read_up_to(missing, &mut bytes);
         let missing = length - bytes.len() as u64;
         match result {
+            Err(error) if is_no_end(&error) => {}
             Err(source) => return Err(FrameReadError::Io { wanted: missing, source }),
             Ok(()) if missing > 0 => return Err(FrameReadError::Eof { wanted: missing }),
             Ok(()) => {}
         }
     }
-    Ok(bytes)
 }

@@ -141,6 +141,28 @@ impl Duplex {
         };
     }
 
+    /// Sends all of `bytes` or nothing: `false` when nothing goes out without waiting.
+    pub fn send_whole_now(&self, bytes: &[u8]) -> io::Result<bool> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let sent = match self {
+            Self::Tcp(socket) => SockRef::from(socket).send_with_flags(bytes, flags),
+            Self::Unix(socket) => SockRef::from(socket).send_with_flags(bytes, flags),
+            // What does not go out is kept, and goes out before anything else.
+            Self::Tls(tls) => tls.send_now(bytes).map(|()| bytes.len()),
+        };
+        match sent {
+            Ok(count) => {
+                let mut rest = &bytes[count..];
+                while !rest.is_empty() {
+                    rest = &rest[self.write_vectored(&[IoSlice::new(rest)])?..];
+                }
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// No more sending and receiving; wakes the threads that wait for either.
     pub fn shut(&self) {
         // A peer that is gone already is no error here.

@@ -28,8 +28,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_pars
 use clap_complete::Shell;
 
 use crate::config::{
-    ClientAuth, Config, HandlersConfig, ListenConfig, LogConfig, PolicyConfig, ReadyConfig, Secret,
-    StatusConfig, TlsConfig,
+    ClientAuth, Config, HandlersConfig, ListenConfig, LogConfig, PingConfig, PolicyConfig, ReadyConfig,
+    Secret, StatusConfig, TlsConfig,
 };
 use crate::error::StartError;
 
@@ -345,6 +345,10 @@ impl Options {
             grace: self.server.grace,
             head_timeout: self.server.head_timeout,
             max_message_size: self.server.max_message_size,
+            ping: (!self.server.ping_interval.is_zero()).then_some(PingConfig {
+                interval: self.server.ping_interval,
+                timeout: self.server.ping_timeout,
+            }),
         })
     }
 }

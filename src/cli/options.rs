@@ -256,6 +256,18 @@ pub struct ServerOptions {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub max_message_size: u64,
+    /// How long a client may be silent, while a handler waits for it, before it is sent a ping; 0: for ever
+    #[arg(
+        long, alias = "ping_interval", value_name = "SECONDS", allow_negative_numbers = true,
+        default_value = "0", value_parser = value::seconds
+    )]
+    pub ping_interval: Duration,
+    /// How long it may be silent after the ping before it counts as gone
+    #[arg(
+        long, alias = "ping_timeout", value_name = "SECONDS", allow_negative_numbers = true,
+        default_value = "20", value_parser = value::positive_seconds
+    )]
+    pub ping_timeout: Duration,
     /// Interpreter or virtual environment to run handlers with [default: the active environment, else the
     /// Python of the build]
     #[arg(long, value_name = "PATH")]

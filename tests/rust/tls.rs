@@ -106,7 +106,7 @@ fn pem(authority: &Authority) -> String {
 
 /// What a handler has.
 fn socket(taken: HandlerConnection) -> Arc<Socket> {
-    Arc::new(Socket::new(taken.transport, &taken.unread, taken.peer))
+    Arc::new(Socket::new(taken.transport, &taken.unread, taken.peer, None))
 }
 
 /// A connection over TLS.

@@ -31,6 +31,8 @@ fn takes_every_option_in_every_spelling() {
     let poll: Check = |o| o.server.reload_poll == Some(Duration::from_millis(1500));
     let head: Check = |o| o.server.head_timeout == Duration::from_millis(1500);
     let size: Check = |o| o.server.max_message_size == 1024;
+    let ping: Check = |o| o.server.ping_interval == Duration::from_millis(1500);
+    let answer: Check = |o| o.server.ping_timeout == Duration::from_millis(1500);
     let config: Check = |o| o.listen.config.as_deref() == Some(Path::new("ws.ini"));
     let valid_host: Check = |o| o.policy.validation_host.as_deref() == Some("example.com");
     let valid_port: Check = |o| o.policy.validation_port == Some(8080);
@@ -162,6 +164,10 @@ fn takes_every_option_in_every_spelling() {
         (&["--head_timeout=1.5"], head),
         (&["--max-message-size", "1024"], size),
         (&["--max_message_size=1024"], size),
+        (&["--ping-interval", "1.5"], ping),
+        (&["--ping_interval=1.5"], ping),
+        (&["--ping-timeout", "1.5"], answer),
+        (&["--ping_timeout=1.5"], answer),
         (&["--python", "venv"], |o| o.server.python.as_deref() == Some(Path::new("venv"))),
     ];
     for (typed, holds) in table {

@@ -31,6 +31,8 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--grace=-1"], "seconds"),
         (&["--head-timeout", "0"], "more than 0"),
         (&["--max-message-size", "0"], "1.."),
+        (&["--ping-interval", "-1"], "seconds"),
+        (&["--ping-timeout", "0"], "more than 0"),
         (&["--ready-fd=-1"], "0.."),
         (&["--fd=-1"], "0.."),
         (&["--fd", "3", "--unix", "ws.sock"], "cannot be used with"),
