@@ -1,0 +1,76 @@
+"""What a client may not do without end: each limit has its own clear outcome."""
+
+from pathlib import Path
+
+from serving import ECHO, Start, client_frame, close_body, handler, write
+
+HUGE = (1 << 62).to_bytes(8, "big")
+
+
+def test_a_client_in_the_middle_of_a_refused_message_gets_its_close_frame(
+    start: Start, tmp_path: Path
+) -> None:
+    # It goes on sending; to close with bytes unread is a reset, which takes the close frame along.
+    write(tmp_path, "echo_wsh.py", ECHO)
+    server = start("--max-message-size", "1000")
+    with server.raw("/echo") as client:
+        client.socket.sendall(client_frame(2, b"x" * 5_000_000))
+        assert client.frame().payload[:2] == close_body(1009)
+        assert client.rest() == b""
+    assert server.ask("/echo", "alive") == "alive"
+    assert "Traceback" not in server.log.text
+
+
+def test_a_handler_can_go_on_behind_a_message_that_was_too_big(start: Start, tmp_path: Path) -> None:
+    body = """
+    while True:
+        try:
+            message = request.ws_stream.receive_message()
+        except Exception as error:
+            message = type(error).__name__
+        if message is None:
+            return
+        request.ws_stream.send_message(message)
+    """
+    write(tmp_path, "a_wsh.py", handler(body))
+    with start("--max-message-size", "1000").raw("/a") as client:
+        client.socket.sendall(client_frame(2, b"x" * 100_000) + client_frame(1, b"next"))
+        assert client.frame().payload == b"MessageTooBigException"
+        assert client.frame().payload == b"next"
+
+
+def test_an_announced_length_costs_nothing(start: Start, tmp_path: Path) -> None:
+    write(tmp_path, "echo_wsh.py", ECHO)
+    server = start("--max-message-size", str(1 << 63))
+    server.ask("/echo", "warm")
+    before = server.memory("VmHWM")
+    with server.raw("/echo") as client:
+        client.socket.sendall(b"\x82\xff" + HUGE + bytes(4) + b"x" * 100_000)
+        client.socket.sendall(b"y" * 100_000)
+    server.ask("/echo", "alive")
+    assert server.memory("VmHWM") - before < 16 << 20
+
+
+def test_pings_without_end(start: Start, tmp_path: Path) -> None:
+    # A handler that never reads lets them pile up at the client, not here.
+    write(tmp_path, "deaf_wsh.py", handler("import time\ntime.sleep(3600)"))
+    write(tmp_path, "echo_wsh.py", ECHO)
+    server = start()
+    server.ask("/echo", "warm")
+    before = server.memory("VmHWM")
+    pings = client_frame(9, b"x" * 100) * 10_000
+    with server.raw("/deaf") as client:
+        client.socket.setblocking(False)
+        sent = 0
+        try:
+            while sent < len(pings) * 100:
+                sent += client.socket.send(pings)
+        except BlockingIOError:
+            pass
+        assert server.ask("/echo", "alive") == "alive"
+    with server.raw("/echo") as client:
+        for _ in range(5):
+            client.socket.sendall(pings[: len(pings) // 10])
+            for _ in range(1000):
+                assert client.frame().payload == b"x" * 100
+    assert server.memory("VmHWM") - before < 16 << 20
