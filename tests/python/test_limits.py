@@ -1,8 +1,9 @@
 """What a client may not do without end: each limit has its own clear outcome."""
 
+import socket
 from pathlib import Path
 
-from serving import ECHO, Start, client_frame, close_body, handler, write
+from serving import ECHO, RawClient, Start, client_frame, close_body, handler, write
 
 HUGE = (1 << 62).to_bytes(8, "big")
 
@@ -74,3 +75,28 @@ def test_pings_without_end(start: Start, tmp_path: Path) -> None:
             for _ in range(1000):
                 assert client.frame().payload == b"x" * 100
     assert server.memory("VmHWM") - before < 16 << 20
+
+
+def test_a_subprotocol_cannot_bring_fields_of_its_own(start: Start, tmp_path: Path) -> None:
+    handshake = 'request.ws_protocol = "a\\r\\nX-Evil: 1"'
+    write(tmp_path, "a_wsh.py", handler("pass", handshake))
+    with start().raw("/a", "Sec-WebSocket-Protocol: a", upgraded=False) as client:
+        status, fields = client.response()
+        assert status >= 400
+        assert "x-evil" not in fields
+
+
+def test_a_request_does_not_hide_in_another(start: Start, tmp_path: Path) -> None:
+    # What follows a request whose length can be read in two ways, or that was refused, is no request.
+    write(tmp_path, "echo_wsh.py", ECHO)
+    server = start()
+    hidden = "GET /echo_wsh.py HTTP/1.1\r\nHost: a\r\n\r\n"
+    for head in [
+        "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n",
+        f"GET /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {len(hidden)}\r\n\r\n",
+    ]:
+        with RawClient(server.host, server.port) as client:
+            client.socket.sendall((head + hidden).encode())
+            client.socket.shutdown(socket.SHUT_WR)
+            assert client.rest().count(b"HTTP/1.") == 1, head
