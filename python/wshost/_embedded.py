@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_loader
-from types import CodeType, ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.abc import Loader
+    from types import CodeType, ModuleType
+else:
+    # `importlib.abc` would import a fifth of all that a start needs.
+    Loader = object
 
 
-class EmbeddedImporter(MetaPathFinder, InspectLoader):
+class EmbeddedImporter(Loader):
     """Finds and loads modules in a mapping of paths (`pywebsocket3/stream.py`) to source bytes."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -31,7 +36,7 @@ class EmbeddedImporter(MetaPathFinder, InspectLoader):
         file, is_package = self._path(fullname)
         if file is None:
             return None
-        return spec_from_loader(fullname, self, origin="wshost:" + file, is_package=is_package)
+        return ModuleSpec(fullname, self, origin="wshost:" + file, is_package=is_package)
 
     def is_package(self, fullname: str) -> bool:
         """Whether the module is a package."""
@@ -47,7 +52,15 @@ class EmbeddedImporter(MetaPathFinder, InspectLoader):
     def get_code(self, fullname: str) -> CodeType:
         """The module's code, with the place inside the binary as its file name."""
         file, _ = self._path(fullname)
-        return self.source_to_code(self.get_source(fullname), f"wshost:{file}")
+        code: CodeType = compile(self.get_source(fullname), f"wshost:{file}", "exec", dont_inherit=True)
+        return code
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leaves the making of the module to Python."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Runs the module's code in it."""
+        exec(self.get_code(module.__name__), module.__dict__)
 
 
 def install(files: dict[str, bytes]) -> None:

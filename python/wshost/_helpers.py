@@ -12,17 +12,24 @@ import importlib
 import importlib.util
 import os
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
 from types import ModuleType
 
 _OURS = {"wshost", "pywebsocket3", "mod_pywebsocket"}
 _STANDARD = {*sys.builtin_module_names, *getattr(sys, "stdlib_module_names", ())}
+# The standard library, the part of it that is for this platform included. `sysconfig` knows it, too, and
+# takes longer to import than this module.
 _INSTALLED = tuple(
     os.path.realpath(path) + os.sep
-    for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    if path
+    for path in (
+        os.path.dirname(os.__file__),
+        os.path.join(
+            sys.base_exec_prefix,
+            getattr(sys, "platlibdir", "lib"),
+            f"python{sys.version_info.major}.{sys.version_info.minor}",
+        ),
+    )
 )
 _CALLS = {"import_module", "__import__"}
 

@@ -142,7 +142,7 @@ fn install_packages(py: Python<'_>) -> PyResult<()> {
     let files = PyDict::new(py);
     let mut bootstrap: &[u8] = b"";
     for file in python_files::all() {
-        files.set_item(file.path(), PyBytes::new(py, file.contents()))?;
+        files.set_item(file.path().as_os_str(), PyBytes::new(py, file.contents()))?;
         if file.path() == Path::new(BOOTSTRAP) {
             bootstrap = file.contents();
         }

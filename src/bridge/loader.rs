@@ -36,7 +36,7 @@ impl PythonLoader {
         let keywords = PyDict::new(py);
         let open = || {
             keywords.set_item("encoding", &self.encoding)?;
-            let file = py.import("io")?.call_method("open", (path,), Some(&keywords))?;
+            let file = py.import("io")?.call_method("open", (path.as_os_str(),), Some(&keywords))?;
             let source = file.call_method0("read");
             file.call_method0("close")?;
             source
@@ -280,7 +280,7 @@ fn execute(module: &Bound<'_, PyModule>, source: &Bound<'_, PyAny>, path: &Path)
     let globals = module.dict();
     let builtins = py.import("builtins")?;
     globals.set_item("__builtins__", &builtins)?;
-    let code = builtins.call_method1("compile", (source, path, PyString::new(py, "exec")))?;
+    let code = builtins.call_method1("compile", (source, path.as_os_str(), PyString::new(py, "exec")))?;
     builtins.call_method1("exec", (code, &globals)).map(drop)
 }
 
