@@ -116,7 +116,8 @@ impl ReadyHandler for Ready {
         // A request target has no NUL, which a thread's name must not have.
         let name = format!("wsh-{number} {}", head.target);
         let running = Running::new(number, name.clone(), peer);
-        let task = Task {
+        // In a box: moved from call to call by value it would take a page of each thread's stack.
+        let task = Box::new(Task {
             number,
             handler: Arc::clone(self.in_use.handler()),
             registry: self.registry,
@@ -125,7 +126,7 @@ impl ReadyHandler for Ready {
             head,
             local,
             is_https,
-        };
+        });
         let in_use = self.in_use;
         thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(move || {
             Python::attach(|py| task.run(py));
@@ -150,7 +151,7 @@ struct Task {
 
 impl Task {
     /// The life of a connection. Whatever happens in it stays in it.
-    fn run(self, py: Python<'_>) {
+    fn run(self: Box<Self>, py: Python<'_>) {
         let socket = Arc::clone(&self.socket);
         let on_error = self.on_error.clone();
         // What the server has logged comes before what the handler logs.
@@ -167,27 +168,10 @@ impl Task {
         detached(py, || socket.close());
     }
 
-    fn serve(self, py: Python<'_>, registration: &Registration) -> PyResult<()> {
-        let connection = Connection::new(py, Arc::clone(&self.socket), self.local, &self.head.raw)?;
-        let connection = Bound::new(py, connection)?;
-        let request = Request::create(py, &self.head, connection, self.is_https)?.into_any();
-        let dispatcher = Dispatcher::of_connection(self.handler, &self.head.target, self.registry);
-        let dispatcher = Bound::new(py, dispatcher)?.into_any();
-        if let Err(error) = do_handshake(request.clone(), dispatcher.clone()) {
-            let Some(page) = refusal(py, error, &self.head)? else {
-                return Ok(());
-            };
-            if let Err(error) = detached(py, || self.socket.write(&page, &[])) {
-                // A peer that is gone does not get its error page.
-                LOG.log(py, Level::Debug, || {
-                    format!("Error page not sent to {:?}: {error}", self.socket.peer)
-                });
-            }
+    fn serve(self: Box<Self>, py: Python<'_>, registration: &Registration) -> PyResult<()> {
+        let Some((request, dispatcher)) = self.shake_hands(py)? else {
             return Ok(());
-        }
-        // What handlers see of the head is in the request by now; an idle connection does not keep it twice.
-        drop(self.head);
-        request.setattr("_dispatcher", &dispatcher)?;
+        };
         registration.opened(request.clone().unbind());
         match dispatcher.call_method1("transfer_data", (&request,)) {
             Err(error) if ABORTED_BY_USER.matches(py, &error) => {
@@ -196,6 +180,34 @@ impl Task {
             }
             outcome => outcome.map(drop),
         }
+    }
+
+    /// The opening handshake: the request and its dispatcher, or `None` when the peer was refused. What it needs is
+    /// gone behind it, so that an idle connection does not keep the request's head twice.
+    #[inline(never)]
+    fn shake_hands(
+        self: Box<Self>,
+        py: Python<'_>,
+    ) -> PyResult<Option<(Bound<'_, PyAny>, Bound<'_, PyAny>)>> {
+        let connection = Connection::new(py, Arc::clone(&self.socket), self.local, &self.head.raw)?;
+        let connection = Bound::new(py, connection)?;
+        let request = Request::create(py, &self.head, connection, self.is_https)?.into_any();
+        let dispatcher = Dispatcher::of_connection(self.handler, &self.head.target, self.registry);
+        let dispatcher = Bound::new(py, dispatcher)?.into_any();
+        if let Err(error) = do_handshake(request.clone(), dispatcher.clone()) {
+            let Some(page) = refusal(py, error, &self.head)? else {
+                return Ok(None);
+            };
+            if let Err(error) = detached(py, || self.socket.write(&page, &[])) {
+                // A peer that is gone does not get its error page.
+                LOG.log(py, Level::Debug, || {
+                    format!("Error page not sent to {:?}: {error}", self.socket.peer)
+                });
+            }
+            return Ok(None);
+        }
+        request.setattr("_dispatcher", &dispatcher)?;
+        Ok(Some((request, dispatcher)))
     }
 }
 
