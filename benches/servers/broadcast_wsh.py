@@ -9,13 +9,18 @@ def web_socket_do_extra_handshake(request):
 
 def web_socket_transfer_data(request):
     """Answers "join", and sends every other message to all connections that have joined."""
-    while True:
-        message = request.ws_stream.receive_message()
-        if message is None:
-            return
-        if message == "join":
-            _joined.append(request)
-            request.ws_stream.send_message("joined")
-        else:
-            for listener in list(_joined):
-                listener.ws_stream.send_message(message)
+    try:
+        while True:
+            message = request.ws_stream.receive_message()
+            if message is None:
+                return
+            if message == "join":
+                _joined.append(request)
+                request.ws_stream.send_message("joined")
+            else:
+                for listener in list(_joined):
+                    listener.ws_stream.send_message(message)
+    finally:
+        # The next round's messages are not for those of this one.
+        if request in _joined:
+            _joined.remove(request)
