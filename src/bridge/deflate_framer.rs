@@ -1,8 +1,9 @@
 //! Permessage-deflate (RFC 7692) on a connection: the filters that a processor puts into its stream's options.
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use pyo3::PyClass;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 
 use super::connection::with_bytes;
 use super::detach::detached;
@@ -10,11 +11,8 @@ use super::frames::encode_text;
 use super::limits::max_message_size;
 use super::python_logging::{Level, Logger, repr};
 use super::util::{DEFLATER_LOG, INFLATER_LOG, MAX_WINDOW_BITS, inflate_error};
-use crate::websocket::deflate::{MessageDeflater, MessageInflater};
+use crate::websocket::deflate::{InflateError, MessageDeflater, MessageInflater};
 use crate::websocket::frame::opcode;
-
-/// Messages up to this size are (de)compressed without giving the GIL away: it takes less time.
-const DETACH_ABOVE: usize = 2048;
 
 static LOG: Logger = Logger::new("pywebsocket3.extensions._PerMessageDeflateFramer");
 
@@ -30,6 +28,7 @@ struct Outgoing {
 }
 
 impl Outgoing {
+    /// A message, or a fragment of one, as the payload of a frame.
     fn compress(&mut self, data: &[u8], end: bool) -> Vec<u8> {
         let compressed = self.deflater.filter(data, end, self.bfinal);
         if !self.ongoing {
@@ -37,6 +36,11 @@ impl Outgoing {
         }
         self.ongoing = !end;
         compressed
+    }
+
+    /// Whether the next data frame gets RSV1. Asked once for each frame.
+    fn takes_mark(&mut self) -> bool {
+        std::mem::take(&mut self.mark_next_frame)
     }
 }
 
@@ -49,15 +53,15 @@ struct Incoming {
 
 /// (De)compresses the messages of a connection and sets RSV1 on their first frames (RFC 7692 section 6). The
 /// directions share no lock: a thread that sends does not wait for one that receives.
+///
+/// It does so through its filters, as in the reference. Where a stream has no filters but these, it asks
+/// [`receiving`] and [`sending`] and leaves the objects that filters need out.
 #[pyclass(name = "_PerMessageDeflateFramer", frozen, module = "pywebsocket3.extensions")]
 pub struct DeflateFramer {
     outgoing: Mutex<Outgoing>,
     incoming: Mutex<Incoming>,
-}
-
-/// Runs `work` on the data, detached from Python when it takes long enough to be worth it.
-fn maybe_detached<T: Send>(py: Python<'_>, data: &[u8], work: impl FnOnce(&[u8]) -> T + Send) -> T {
-    if data.len() > DETACH_ABOVE { detached(py, || work(data)) } else { work(data) }
+    /// Whether messages are logged, which only the filters do; asked once.
+    logs: bool,
 }
 
 impl DeflateFramer {
@@ -65,6 +69,71 @@ impl DeflateFramer {
     pub(super) fn enable(&self) {
         self.outgoing.lock().enabled = true;
     }
+
+    /// The state of what is sent. It may be held by a thread that waits for the peer, so it is waited for detached.
+    fn outgoing(&self, py: Python<'_>) -> MutexGuard<'_, Outgoing> {
+        match self.outgoing.try_lock() {
+            Some(outgoing) => outgoing,
+            None => detached(py, || self.outgoing.lock()),
+        }
+    }
+
+    /// The payload of a compressed message, inflated to at most `limit` bytes.
+    pub(super) fn inflate(&self, payload: &[u8], limit: u64) -> Result<Vec<u8>, InflateError> {
+        self.incoming.lock().inflater.inflate(payload, limit)
+    }
+
+    /// Whether messages are compressed, or sent as they are.
+    pub(super) fn compresses(&self, py: Python<'_>) -> bool {
+        self.outgoing(py).enabled
+    }
+
+    /// Compresses a message, or a fragment of one, and gives the payload to `write`, with whether its frame gets RSV1.
+    /// Other messages wait meanwhile: what is compressed first must be sent first.
+    pub(super) fn compress_and<T>(&self, data: &[u8], end: bool, write: impl FnOnce(&[u8], bool) -> T) -> T {
+        let mut outgoing = self.outgoing.lock();
+        let payload = outgoing.compress(data, end);
+        let rsv1 = outgoing.takes_mark();
+        write(&payload, rsv1)
+    }
+}
+
+/// The only filter of a list, if it is of this type.
+fn only<'py, T: PyClass>(filters: &Bound<'py, PyAny>) -> Option<Bound<'py, T>> {
+    let filters = filters.cast_exact::<PyList>().ok()?;
+    if filters.len() != 1 {
+        return None;
+    }
+    filters.get_item(0).ok()?.cast_into_exact().ok()
+}
+
+/// The framer whose filters are all that a stream has for what it receives, and that does not log.
+pub(super) fn receiving(
+    frame_filters: &Bound<'_, PyAny>,
+    message_filters: &Bound<'_, PyAny>,
+) -> Option<Py<DeflateFramer>> {
+    let frames = only::<IncomingFrameFilter>(frame_filters)?;
+    let messages = only::<IncomingMessageFilter>(message_filters)?;
+    chosen(frame_filters.py(), &frames.get().0, &messages.get().0)
+}
+
+/// The framer whose filters are all that a stream has for what it sends, and that does not log.
+pub(super) fn sending(
+    frame_filters: &Bound<'_, PyAny>,
+    message_filters: &Bound<'_, PyAny>,
+) -> Option<Py<DeflateFramer>> {
+    let frames = only::<OutgoingFrameFilter>(frame_filters)?;
+    let messages = only::<OutgoingMessageFilter>(message_filters)?;
+    chosen(frame_filters.py(), &frames.get().0, &messages.get().0)
+}
+
+/// The framer of two filters, if it is one and does not log.
+fn chosen(
+    py: Python<'_>,
+    first: &Py<DeflateFramer>,
+    second: &Py<DeflateFramer>,
+) -> Option<Py<DeflateFramer>> {
+    (first.is(second) && !first.get().logs).then(|| first.clone_ref(py))
 }
 
 #[pymethods]
@@ -72,7 +141,11 @@ impl DeflateFramer {
     /// A framer that deflates with this window (`None`: the largest); it sends messages as they are until
     /// `set_compress_outgoing_enabled`.
     #[new]
-    pub(super) fn new(deflate_max_window_bits: Option<u8>, deflate_no_context_takeover: bool) -> Self {
+    pub(super) fn new(
+        py: Python<'_>,
+        deflate_max_window_bits: Option<u8>,
+        deflate_no_context_takeover: bool,
+    ) -> Self {
         let bits = deflate_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
         Self {
             outgoing: Mutex::new(Outgoing {
@@ -87,20 +160,23 @@ impl DeflateFramer {
                 inflater: MessageInflater::new(MAX_WINDOW_BITS),
                 inflate_next: false,
             }),
+            logs: [&LOG, &DEFLATER_LOG, &INFLATER_LOG].iter().any(|log| log.enabled(py, Level::Debug)),
         }
     }
 
     /// See `PerMessageDeflateExtensionProcessor.set_bfinal`.
     fn set_bfinal(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = value.py();
         let value = value.is_truthy()?;
-        self.outgoing.lock().bfinal = value;
+        self.outgoing(py).bfinal = value;
         Ok(())
     }
 
     /// See `PerMessageDeflateExtensionProcessor.enable_outgoing_compression`.
     fn set_compress_outgoing_enabled(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = value.py();
         let value = value.is_truthy()?;
-        self.outgoing.lock().enabled = value;
+        self.outgoing(py).enabled = value;
         Ok(())
     }
 
@@ -136,12 +212,11 @@ impl OutgoingMessageFilter {
         let py = message.py();
         let payload = if binary { message } else { encode_text(&message)? };
         let framer = self.0.get();
-        if !framer.outgoing.lock().enabled {
+        if !framer.outgoing(py).enabled {
             return Ok(payload);
         }
-        let compressed = with_bytes(&payload, |data| {
-            maybe_detached(py, data, |data| framer.outgoing.lock().compress(data, end))
-        })?;
+        let compressed =
+            with_bytes(&payload, |data| detached(py, || framer.outgoing.lock().compress(data, end)))?;
         let compressed = PyBytes::new(py, &compressed).into_any();
         DEFLATER_LOG.log(py, Level::Debug, || {
             format!("Compress input {}, result {}", repr(&payload), repr(&compressed))
@@ -170,9 +245,8 @@ impl IncomingMessageFilter {
         if !std::mem::take(&mut framer.incoming.lock().inflate_next) {
             return Ok(message);
         }
-        let inflated = with_bytes(&message, |data| {
-            maybe_detached(py, data, |data| framer.incoming.lock().inflater.inflate(data, max_message_size()))
-        })?;
+        let inflated =
+            with_bytes(&message, |data| detached(py, || framer.inflate(data, max_message_size())))?;
         let inflated = inflated.map_err(|error| inflate_error(py, &error))?;
         let inflated = PyBytes::new(py, &inflated).into_any();
         INFLATER_LOG.log(py, Level::Debug, || {
@@ -206,7 +280,7 @@ impl OutgoingFrameFilter {
         if opcode::is_control(frame.getattr("opcode")?.extract()?) {
             return Ok(());
         }
-        if std::mem::take(&mut self.0.get().outgoing.lock().mark_next_frame) {
+        if self.0.get().outgoing(frame.py()).takes_mark() {
             frame.setattr("rsv1", 1)?;
         }
         Ok(())

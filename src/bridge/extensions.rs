@@ -158,7 +158,7 @@ impl PerMessageDeflateExtensionProcessor {
             return Ok(None);
         };
         let framer =
-            Bound::new(py, DeflateFramer::new(offered.server_bits, offered.server_no_context_takeover))?;
+            Bound::new(py, DeflateFramer::new(py, offered.server_bits, offered.server_no_context_takeover))?;
         framer.get().enable();
         slf.setattr("_framer", framer)?;
         let deflater = PyMessageDeflater::new(offered.server_bits, offered.server_no_context_takeover);

@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use super::connection::{Connection, unpack_pair, with_bytes};
+use super::deflate_framer::{self, DeflateFramer};
 use super::detach::detached;
 use super::exceptions::{
     BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8, UNSUPPORTED_FRAME, os_error,
@@ -30,6 +31,7 @@ use super::limits::max_message_size;
 use super::payload;
 use super::python_logging::{Level, Logger, repr};
 use super::socket::{FrameReadError, READ_AHEAD, RawFrame};
+use super::util::inflate_error;
 use crate::websocket::close::{CloseBodyError, parse_body};
 use crate::websocket::frame::{FrameHeader, opcode};
 use crate::websocket::message::{Assembler, Complete, FragmentError};
@@ -181,11 +183,14 @@ impl Stream {
             let whole = PyBytes::new(py, &[head, body].concat());
             connection.call_method1(intern!(py, "write"), (whole,)).map(drop)
         };
-        written.inspect_err(|error| {
-            let peer =
-                connection.getattr("remote_addr").map_or_else(|_| "unknown".to_owned(), |peer| repr(&peer));
-            prepend_message(py, error, &format!("Failed to send message to {peer}: "));
-        })
+        written.inspect_err(|error| Self::name_peer(&connection, error))
+    }
+
+    /// Puts the peer's address in front of the error of a write.
+    fn name_peer(connection: &Bound<'_, PyAny>, error: &PyErr) {
+        let peer =
+            connection.getattr("remote_addr").map_or_else(|_| "unknown".to_owned(), |peer| repr(&peer));
+        prepend_message(connection.py(), error, &format!("Failed to send message to {peer}: "));
     }
 
     fn write_whole_frame(&self, frame: &Bound<'_, PyBytes>) -> PyResult<()> {
@@ -229,6 +234,15 @@ impl Stream {
         let next = if self.is_message(py, &header)? {
             let error = |error| Self::read_error(&connection, error);
             Next::Message(payload::receive(py, frame, &mut buffer, error)?)
+        } else if let Some(framer) = self.inflates(py, &header)? {
+            let framer = framer.get();
+            let inflated = detached(py, || {
+                let payload = frame.into_raw(&buffer, None)?.payload;
+                Ok(framer.inflate(&payload, limit))
+            });
+            let inflated = inflated.map_err(|error| Self::read_error(&connection, error))?;
+            let inflated = inflated.map_err(|error| inflate_error(py, &error))?;
+            Next::Message(message_object(py, header.opcode, &inflated)?)
         } else {
             let text = self.text_before(py, &header)?;
             let raw = detached(py, || frame.into_raw(&buffer, text));
@@ -275,20 +289,30 @@ impl Stream {
 
     /// Whether a frame is a message of its own that no filter wants to see; notes its opcode if so.
     fn is_message(&self, py: Python<'_>, header: &FrameHeader) -> PyResult<bool> {
-        let FrameHeader { fin, rsv1, rsv2, rsv3, opcode, payload_length, .. } = *header;
-        let is_data = matches!(opcode, opcode::TEXT | opcode::BINARY);
-        if !is_data || !fin || rsv1 || rsv2 || rsv3 || !payload::is_direct(payload_length) {
-            return Ok(false);
+        let is_whole = !header.rsv1 && is_unfragmented(header) && payload::is_direct(header.payload_length);
+        Ok(is_whole && self.takes_frames_as_they_are(py)? && self.begins_message(header.opcode))
+    }
+
+    /// What inflates a frame, if that is all there is to be done to it and the frame is a message of its own; notes its
+    /// opcode if so.
+    fn inflates(&self, py: Python<'_>, header: &FrameHeader) -> PyResult<Option<Py<DeflateFramer>>> {
+        if !header.rsv1 || !is_unfragmented(header) {
+            return Ok(None);
         }
-        if !self.takes_frames_as_they_are(py)? {
-            return Ok(false);
-        }
+        let frame_filters = self.option(intern!(py, "incoming_frame_filters"))?;
+        let message_filters = self.option(intern!(py, "incoming_message_filters"))?;
+        let framer = deflate_framer::receiving(&frame_filters, &message_filters);
+        Ok(framer.filter(|_| self.begins_message(header.opcode)))
+    }
+
+    /// Notes the opcode of a message, unless another one is open.
+    fn begins_message(&self, opcode: u8) -> bool {
         let mut receiving = self.receiving.lock();
-        if receiving.assembler.open_opcode().is_some() {
-            return Ok(false);
+        let begins = receiving.assembler.open_opcode().is_none();
+        if begins {
+            receiving.last_opcode = Some(opcode);
         }
-        receiving.last_opcode = Some(opcode);
-        Ok(true)
+        begins
     }
 
     /// Refuses a text message as soon as a fragment shows that it cannot be UTF-8 (RFC 6455 section 8.1). What message
@@ -340,9 +364,8 @@ impl Stream {
             Some(payload)
         };
         match (message.opcode, filtered) {
-            (opcode::BINARY, None) => Ok(PyBytes::new(py, &message.payload).into_any()),
+            (opcode @ (opcode::BINARY | opcode::TEXT), None) => message_object(py, opcode, &message.payload),
             (opcode::BINARY, Some(payload)) => Ok(payload),
-            (opcode::TEXT, None) => payload::text(py, &message.payload),
             (opcode::TEXT, Some(payload)) => decode_text(payload),
             (other, _) => Err(UNSUPPORTED_FRAME.error(py, format!("Opcode {other} is not supported"))),
         }
@@ -390,6 +413,17 @@ fn not_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
         Err(error) => error,
         Ok(_) => INVALID_UTF8.error(py, "Text is not UTF-8"),
     }
+}
+
+/// Whether a frame is a data message of its own, by what its header says of it; RSV1 is a matter of DEFLATE.
+fn is_unfragmented(header: &FrameHeader) -> bool {
+    let is_data = matches!(header.opcode, opcode::TEXT | opcode::BINARY);
+    is_data && header.fin && !header.rsv2 && !header.rsv3
+}
+
+/// The payload of a message as the handler gets it: `str` of a text, `bytes` of others.
+fn message_object<'py>(py: Python<'py>, opcode: u8, payload: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    if opcode == opcode::TEXT { payload::text(py, payload) } else { Ok(PyBytes::new(py, payload).into_any()) }
 }
 
 /// What a filter gave for the payload of a text message, decoded.
@@ -524,11 +558,7 @@ impl Stream {
             let text = "Message for binary frame must not be instance of Unicode";
             return Err(BAD_OPERATION.error(py, text));
         }
-        let mut message = message;
-        for filter in self.option(intern!(py, "outgoing_message_filters"))?.try_iter()? {
-            message = filter?.call_method1(intern!(py, "filter"), (message, is_end, is_binary))?;
-        }
-        self.send_piece(&message, is_end, is_binary).map_err(|error| {
+        self.filter_and_send(message, is_end, is_binary).map_err(|error| {
             if error.is_instance_of::<PyValueError>(py) {
                 BAD_OPERATION.error(py, error.value(py))
             } else {
@@ -739,6 +769,58 @@ impl Stream {
         Ok(connection.cast_exact::<Connection>().is_ok_and(|own| own.get().socket.is_within_refused()))
     }
 
+    /// Sends a message, or a piece of one.
+    fn filter_and_send(&self, mut message: Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
+        let py = message.py();
+        let filters = self.option(intern!(py, "outgoing_message_filters"))?;
+        if no_filters(&filters)? {
+            return self.send_piece(&message, end, binary);
+        }
+        let frame_filters = self.option(intern!(py, "outgoing_frame_filters"))?;
+        if let Some(framer) = deflate_framer::sending(&frame_filters, &filters)
+            && self.deflate_and_send(framer.get(), &message, end, binary)?
+        {
+            return Ok(());
+        }
+        for filter in filters.try_iter()? {
+            message = filter?.call_method1(intern!(py, "filter"), (message, end, binary))?;
+        }
+        self.send_piece(&message, end, binary)
+    }
+
+    /// Compresses and writes in one go, if that is all there is to be done. `false`: it is not.
+    fn deflate_and_send(
+        &self,
+        framer: &DeflateFramer,
+        message: &Bound<'_, PyAny>,
+        end: bool,
+        binary: bool,
+    ) -> PyResult<bool> {
+        let py = message.py();
+        let connection = self.connection(py)?;
+        let Ok(own) = connection.cast_exact::<Connection>() else { return Ok(false) };
+        let data = match (message.cast::<PyString>(), message.cast::<PyBytes>()) {
+            (Ok(text), _) if !binary => text.to_str()?.as_bytes(),
+            (_, Ok(bytes)) if binary => bytes.as_bytes(),
+            _ => return Ok(false),
+        };
+        let encodes = self.option(intern!(py, "encode_text_message_to_utf8"))?.is_truthy()?;
+        if encodes || self.mask_send(py)? || !framer.compresses(py) {
+            return Ok(false);
+        }
+        let (opcode, fin) = self.sending.lock().next(end, binary)?;
+        let socket = &own.get().socket;
+        detached(py, || {
+            framer.compress_and(data, end, |payload, rsv1| {
+                let header = outgoing_header(opcode, fin, rsv1, payload.len());
+                socket.write_frame(&header.encode(), payload)
+            })
+        })
+        .map_err(|error| os_error(py, &error))
+        .inspect_err(|error| Self::name_peer(&connection, error))?;
+        Ok(true)
+    }
+
     /// Sends a message, or a piece of one, that went through the message filters.
     fn send_piece(&self, message: &Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
         let py = message.py();
@@ -762,17 +844,22 @@ impl Stream {
     }
 
     fn send_frame(&self, py: Python<'_>, opcode: u8, fin: bool, payload: &[u8]) -> PyResult<()> {
-        let header = FrameHeader {
-            fin,
-            rsv1: false,
-            rsv2: false,
-            rsv3: false,
-            opcode,
-            mask: None,
-            payload_length: payload.len() as u64,
-            minimal_length: true,
-        };
+        let header = outgoing_header(opcode, fin, false, payload.len());
         self.write_parts(py, &header.encode(), payload, true)
+    }
+}
+
+/// The header of a frame that a server sends.
+fn outgoing_header(opcode: u8, fin: bool, rsv1: bool, length: usize) -> FrameHeader {
+    FrameHeader {
+        fin,
+        rsv1,
+        rsv2: false,
+        rsv3: false,
+        opcode,
+        mask: None,
+        payload_length: length as u64,
+        minimal_length: true,
     }
 }
 

@@ -4,6 +4,7 @@
 //! Must not import tokio or pyo3.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use parking_lot::Mutex;
 use thiserror::Error;
 
 /// What a sync flush ends with, and what a message on the wire lacks (RFC 7692 section 7.2.1): length and complement
@@ -12,6 +13,10 @@ const SYNC_TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 /// The largest window, 32 KiB, as the exponent of its size.
 pub const MAX_WINDOW_BITS: u8 = 15;
+
+/// How much of what a connection has sent its next message may refer to. All of the window could be (RFC 7692 section
+/// 7.1.1), but what is near is nearly all that helps.
+const CONTEXT: usize = 2048;
 
 /// zlib's smallest window. Extensions may ask for 8: zlib's compressor with 9 keeps its references within the 256
 /// bytes that a receiver with 8 has, and a decompressor with 9 takes what one with 8 takes.
@@ -51,6 +56,15 @@ impl Deflater {
         Self {
             stream: Compress::new_with_window_bits(Compression::default(), false, window_bits),
             unflushed: 0,
+        }
+    }
+
+    /// Starts a new stream, or one that goes on behind `context`: it may refer to its bytes.
+    fn start_behind(&mut self, context: &[u8]) {
+        self.stream.reset();
+        self.unflushed = 0;
+        if !context.is_empty() {
+            self.stream.set_dictionary(context).expect("a stream that has just begun takes a dictionary");
         }
     }
 
@@ -214,42 +228,71 @@ impl Inflater {
     }
 }
 
+/// Compressors that no message is going through, for each window. The one that was used last comes first: its tables
+/// are in the processor's cache.
+static IDLE: [Mutex<Vec<Deflater>>; MAX_WINDOW_BITS as usize + 1] =
+    [const { Mutex::new(Vec::new()) }; MAX_WINDOW_BITS as usize + 1];
+
+/// How many compressors of a window are kept when they are idle.
+const MOST_IDLE: usize = 16;
+
 /// Compresses the messages of one connection (RFC 7692 section 7.2.1).
+///
+/// A connection has no compressor of its own, only a context: a few KiB of what it sent last, instead of a few hundred.
+/// Any compressor goes on from there, one that other connections use, too. With many connections that is also several
+/// times as fast, because tables that are not in the processor's cache cost more than the compression
+/// (`docs/benchmarks.md`).
 #[derive(Debug)]
 pub struct MessageDeflater {
     window_bits: u8,
     no_context_takeover: bool,
-    /// The compressor with the window of earlier messages; made when a message needs it.
-    deflater: Option<Deflater>,
+    /// The end of what was sent.
+    context: Vec<u8>,
 }
 
 impl MessageDeflater {
-    /// A compressor with a window of 2^`window_bits` bytes, 8..=15, that forgets the window behind each
+    /// A compressor with a window of 2^`window_bits` bytes, 8..=15, that forgets what was sent behind each
     /// message when `no_context_takeover` is set.
     #[must_use]
     pub fn new(window_bits: u8, no_context_takeover: bool) -> Self {
-        Self { window_bits, no_context_takeover, deflater: None }
+        let window_bits = window_bits.clamp(MIN_ZLIB_WINDOW_BITS, MAX_WINDOW_BITS);
+        Self { window_bits, no_context_takeover, context: Vec::new() }
     }
 
     /// Compresses a message, or a fragment of one when `end` is false, to the payload of a frame.
     ///
-    /// With `bfinal` the stream ends with a final block and a `00` behind it (RFC 7692 section 7.2.3.4) and the window
+    /// With `bfinal` the stream ends with a final block and a `00` behind it (RFC 7692 section 7.2.3.4) and the context
     /// is forgotten. pywebsocket: the `00` comes even when `end` is false, and nobody can inflate such a message.
     pub fn filter(&mut self, data: &[u8], end: bool, bfinal: bool) -> Vec<u8> {
-        let deflater = self.deflater.get_or_insert_with(|| Deflater::new(self.window_bits));
+        let idle = &IDLE[usize::from(self.window_bits)];
+        let taken = idle.lock().pop();
+        let mut deflater = taken.unwrap_or_else(|| Deflater::new(self.window_bits));
+        deflater.start_behind(&self.context);
+        let mut payload = deflater.compress(data, if bfinal { Flush::Finish } else { Flush::Sync });
         if bfinal {
-            let mut payload = deflater.compress(data, Flush::Finish);
             payload.push(0x00);
-            return payload;
-        }
-        let mut payload = deflater.compress(data, Flush::Sync);
-        if end {
+        } else if end {
             payload.truncate(payload.len() - SYNC_TAIL.len());
-            if self.no_context_takeover {
-                self.deflater = None;
-            }
         }
+        let mut idle = idle.lock();
+        if idle.len() < MOST_IDLE {
+            idle.push(deflater);
+        }
+        drop(idle);
+        self.remember(data, bfinal || (end && self.no_context_takeover));
         payload
+    }
+
+    /// Takes what was sent into the context, or begins with an empty one.
+    fn remember(&mut self, data: &[u8], forget: bool) {
+        if forget {
+            self.context = Vec::new();
+            return;
+        }
+        let new = &data[data.len().saturating_sub(CONTEXT)..];
+        let old = self.context.len().saturating_sub(CONTEXT - new.len());
+        self.context.drain(..old);
+        self.context.extend_from_slice(new);
     }
 }
 

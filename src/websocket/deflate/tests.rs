@@ -83,6 +83,37 @@ fn window_is_forgotten_without_takeover_and_behind_bfinal() {
 }
 
 #[test]
+fn connections_share_compressors_but_nothing_that_was_sent() {
+    let alone = unhex("f248cdc9c90700");
+    let mut random = XorShift::new(3);
+    let mut connections: Vec<_> = (9..=15).map(|bits| (MessageDeflater::new(bits, false), vec![])).collect();
+    for _ in 0..20 {
+        for (deflater, sent) in &mut connections {
+            let size = random.below(3 * CONTEXT);
+            let message = random.bytes(size, 16);
+            sent.push((deflater.filter(&message, true, false), message));
+            assert!(deflater.context.len() <= CONTEXT);
+            assert_eq!(MessageDeflater::new(15, false).filter(b"Hello", true, false), alone);
+        }
+    }
+    for (deflater, sent) in connections {
+        let mut inflater = MessageInflater::new(deflater.window_bits);
+        for (payload, message) in sent {
+            assert_eq!(inflater.inflate(&payload, 1 << 20).unwrap(), message);
+        }
+    }
+}
+
+#[test]
+fn a_message_refers_to_those_before_it() {
+    let block = XorShift::new(7).bytes(CONTEXT / 2, 256);
+    let mut deflater = MessageDeflater::new(15, false);
+    assert!(deflater.filter(&block, true, false).len() > block.len());
+    assert!(deflater.filter(b"a short one", true, false).len() < 20);
+    assert!(deflater.filter(&block, true, false).len() < block.len() / 10);
+}
+
+#[test]
 fn flushes_give_the_bytes_of_pythons_zlib() {
     let mut deflater = Deflater::new(15);
     assert_eq!(deflater.compress(b"Hello", Flush::None), b"");
