@@ -149,6 +149,11 @@ fn call_handler(function: &Py<PyAny>, request: &Bound<'_, PyAny>) -> PyResult<()
     if std::process::id() == process {
         return outcome.map(drop);
     }
+    end_child(py, outcome)
+}
+
+#[cold]
+fn end_child(py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) -> ! {
     let code = outcome.map_or_else(|error| i32::from(complain(py, &error)), |_| 0);
     exit_at_once(code)
 }
@@ -296,28 +301,8 @@ impl Dispatcher {
     ///
     /// Raises `DispatchException` without a handler, `AbortedByUserException` when the handler aborts, and
     /// any exception that is none of the package's own.
-    fn transfer_data(&self, request: Bound<'_, PyAny>) -> PyResult<()> {
-        let py = request.py();
-        let Err(error) = self.run_transfer_data(&request) else {
-            return Ok(());
-        };
-        if ABORTED_BY_USER.matches(py, &error) {
-            LOG.log(py, Level::Debug, || traceback(py, &error));
-            return Err(error);
-        }
-        if let Some((_, code)) = CLOSE_CODES.iter().find(|(class, _)| class.matches(py, &error)) {
-            LOG.log(py, Level::Debug, || error.value(py).to_string());
-            return match code {
-                Some(code) => {
-                    request.getattr("ws_stream")?.call_method1("close_connection", (code,)).map(drop)
-                }
-                None => Ok(()),
-            };
-        }
-        if error.is_instance_of::<PyException>(py) {
-            blame(&request, "web_socket_transfer_data", &error);
-        }
-        Err(error)
+    pub(super) fn transfer_data(&self, request: Bound<'_, PyAny>) -> PyResult<()> {
+        self.run_transfer_data(&request).or_else(|error| end_of_transfer(&request, error))
     }
 
     /// Calls `web_socket_passive_closing_handshake`: code and reason for the reply to a close frame.
@@ -328,6 +313,28 @@ impl Dispatcher {
             None => default_passive_closing_handshake(request),
         }
     }
+}
+
+/// What an exception out of `web_socket_transfer_data` comes to: a close frame, or the exception for the server's log.
+// Not inlined: a connection that waits for messages would keep its memory on the stack.
+#[inline(never)]
+fn end_of_transfer(request: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
+    let py = request.py();
+    if ABORTED_BY_USER.matches(py, &error) {
+        LOG.log(py, Level::Debug, || traceback(py, &error));
+        return Err(error);
+    }
+    if let Some((_, code)) = CLOSE_CODES.iter().find(|(class, _)| class.matches(py, &error)) {
+        LOG.log(py, Level::Debug, || error.value(py).to_string());
+        return match code {
+            Some(code) => request.getattr("ws_stream")?.call_method1("close_connection", (code,)).map(drop),
+            None => Ok(()),
+        };
+    }
+    if error.is_instance_of::<PyException>(py) {
+        blame(request, "web_socket_transfer_data", &error);
+    }
+    Err(error)
 }
 
 /// `(alias, resource)`.

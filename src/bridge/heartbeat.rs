@@ -1,6 +1,6 @@
 //! Pings of the server's own, by which a peer that is gone without a word is found (`--ping-interval`).
 //!
-//! The thread that waits for a frame does it all: its reads time out. Must not import pyo3.
+//! The thread that waits for a frame does it all. Must not import pyo3.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -8,7 +8,6 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::transport::Duplex;
 use crate::config::PingConfig;
 use crate::websocket::frame::{FrameHeader, opcode};
 
@@ -41,22 +40,18 @@ impl Heartbeat {
     }
 
     /// Something came.
-    pub fn heard(&self, stream: &Duplex) -> io::Result<()> {
-        if self.is_asked.swap(false, Ordering::Relaxed) {
-            stream.set_read_timeout(Some(self.patience()))?;
-        }
-        Ok(())
+    pub fn heard(&self) {
+        self.is_asked.store(false, Ordering::Relaxed);
     }
 
     /// Nothing came for as long as [`patience`](Self::patience) says: asks with `send`, which gives `false` when it
     /// cannot be done now. The error: the peer was asked, and said nothing.
-    pub fn silent(&self, stream: &Duplex, send: impl FnOnce(&[u8]) -> io::Result<bool>) -> io::Result<()> {
+    pub fn silent(&self, send: impl FnOnce(&[u8]) -> io::Result<bool>) -> io::Result<()> {
         if self.is_asked.load(Ordering::Relaxed) {
             return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
         }
         if self.is_closing.load(Ordering::Relaxed) || send(&ping())? {
             self.is_asked.store(true, Ordering::Relaxed);
-            stream.set_read_timeout(Some(self.patience()))?;
         }
         Ok(())
     }

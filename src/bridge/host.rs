@@ -21,6 +21,7 @@ use super::python_logging::{Level, Logger, give_kept, repr, traceback};
 use super::request::Request;
 use super::running::Running;
 use super::socket::Socket;
+use super::stack;
 use crate::config::PingConfig;
 use crate::handlers::registry::{Handler, Registry};
 use crate::handlers::status::HandlerStatus;
@@ -129,6 +130,7 @@ impl ReadyHandler for Ready {
         });
         let in_use = self.in_use;
         thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(move || {
+            stack::mark();
             Python::attach(|py| task.run(py));
             drop(running);
             drop(in_use);
@@ -159,10 +161,7 @@ impl Task {
             error.write_unraisable(py, None);
         }
         let registration = Registration::new(self.number, self.head.target.clone(), Arc::clone(&socket));
-        // Others than `Exception` (SystemExit, ...) end the thread without a word, as in the reference.
-        if let Err(error) = self.serve(py, &registration)
-            && error.is_instance_of::<PyException>(py)
-        {
+        if let Err(error) = self.serve(py, &registration) {
             report(py, &error, socket.peer, on_error.as_deref());
         }
         detached(py, || socket.close());
@@ -173,12 +172,12 @@ impl Task {
             return Ok(());
         };
         registration.opened(request.clone().unbind());
-        match dispatcher.call_method1("transfer_data", (&request,)) {
+        match dispatcher.get().transfer_data(request) {
             Err(error) if ABORTED_BY_USER.matches(py, &error) => {
                 log_abort(py, &error);
                 Ok(())
             }
-            outcome => outcome.map(drop),
+            outcome => outcome,
         }
     }
 
@@ -188,13 +187,13 @@ impl Task {
     fn shake_hands(
         self: Box<Self>,
         py: Python<'_>,
-    ) -> PyResult<Option<(Bound<'_, PyAny>, Bound<'_, PyAny>)>> {
+    ) -> PyResult<Option<(Bound<'_, PyAny>, Bound<'_, Dispatcher>)>> {
         let connection = Connection::new(py, Arc::clone(&self.socket), self.local, &self.head.raw)?;
         let connection = Bound::new(py, connection)?;
         let request = Request::create(py, &self.head, connection, self.is_https)?.into_any();
         let dispatcher = Dispatcher::of_connection(self.handler, &self.head.target, self.registry);
-        let dispatcher = Bound::new(py, dispatcher)?.into_any();
-        if let Err(error) = do_handshake(request.clone(), dispatcher.clone()) {
+        let dispatcher = Bound::new(py, dispatcher)?;
+        if let Err(error) = do_handshake(request.clone(), dispatcher.clone().into_any()) {
             let Some(page) = refusal(py, error, &self.head)? else {
                 return Ok(None);
             };
@@ -215,8 +214,13 @@ fn log_abort(py: Python<'_>, error: &PyErr) {
     LOG.log(py, Level::Info, || format!("Aborted: {}", error.value(py)));
 }
 
-/// Says that a handler failed: to the one who asked to be told, else in the log.
+/// Says that a handler failed: to the one who asked to be told, else in the log. Others than `Exception` (`SystemExit`,
+/// ...) end the thread without a word, as in the reference.
+#[inline(never)]
 fn report(py: Python<'_>, error: &PyErr, peer: SocketAddr, on_error: Option<&Py<PyAny>>) {
+    if !error.is_instance_of::<PyException>(py) {
+        return;
+    }
     let Some(on_error) = on_error else {
         SERVER_LOG.log(py, Level::Error, || {
             let peer = address(py, peer).map_or_else(|_| peer.to_string(), |peer| repr(&peer.into_any()));

@@ -38,6 +38,7 @@ pub mod python_logging;
 pub mod request;
 pub mod running;
 pub mod socket;
+mod stack;
 pub mod stream;
 pub mod transport;
 pub mod util;

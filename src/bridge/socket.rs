@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::heartbeat::{Heartbeat, is_pong, may_be_pong};
+use super::stack;
 use super::transport::Duplex;
 use crate::config::PingConfig;
 use crate::handlers::Transport;
@@ -27,8 +28,9 @@ pub const READ_AHEAD: usize = 2048;
 /// How much memory a payload gets before its bytes arrive. A peer that announces 2^62 bytes costs no more.
 const PAYLOAD_RESERVE: usize = 1 << 20;
 
-/// How long a text is waited for as a whole, which is cheap, before each piece of it is looked at as it comes.
-const TEXT_PATIENCE: Duration = Duration::from_millis(200);
+/// How long one read waits for bytes. From then on a text is looked at piece by piece as it comes, and a thread that
+/// waits for a frame gives back memory ([`Socket::rest`]).
+const READ_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where a frame header's 8-byte length ends (RFC 6455 section 5.2).
 const LONG_LENGTH_END: usize = 10;
@@ -159,7 +161,7 @@ impl OpenFrame<'_> {
     ) -> Result<&'p mut [u8], FrameReadError> {
         let mut seen = 0;
         let mut filled = self.take_ready(buffer, room);
-        let mut patience = text.is_some().then_some(TEXT_PATIENCE);
+        let mut whole = true;
         loop {
             // SAFETY: `take_ready` and `wait` have written as many bytes as they say.
             let piece = unsafe { written(&mut room[seen..filled]) };
@@ -182,7 +184,9 @@ impl OpenFrame<'_> {
                 return Ok(unsafe { written(room) });
             }
             seen = filled;
-            filled += self.wait(&mut room[filled..], missing, text.is_some(), &mut patience)?;
+            filled += self.wait(&mut room[filled..], missing, whole)?;
+            // Waiting for all of a text is cheap; but when that takes long, each piece is looked at as it comes.
+            whole = text.is_none();
         }
     }
 
@@ -198,31 +202,17 @@ impl OpenFrame<'_> {
         held.len() + ahead
     }
 
-    /// Waits for bytes: all of `room`, or in `pieces`, as they come, once `patience` is used up. `missing` are those
-    /// that the frame lacks.
-    fn wait(
-        &self,
-        room: &mut [MaybeUninit<u8>],
-        missing: u64,
-        pieces: bool,
-        patience: &mut Option<Duration>,
-    ) -> Result<usize, FrameReadError> {
+    /// Waits for bytes: for the `whole` of `room` if they come soon, or for some. `missing` are those that the frame
+    /// lacks.
+    fn wait(&self, room: &mut [MaybeUninit<u8>], missing: u64, whole: bool) -> Result<usize, FrameReadError> {
         let stream = &self.stream;
-        let usual = self.socket.heartbeat.as_ref().map(Heartbeat::patience);
-        let within = patience.take().map(|patience| stream.read_whole_within(patience, usual, room));
-        let read = self.socket.read_alive(stream, || match within {
-            Some(Ok(count)) => Ok(count),
-            _ if pieces => stream.read_piece(room),
-            _ => stream.read_whole(room),
-        });
-        match read {
-            Ok(0) => Err(FrameReadError::Eof { wanted: missing }),
-            Ok(count) => Ok(count),
-            Err(source) => Err(FrameReadError::Io { wanted: missing, source }),
-        }
+        self.socket.read_alive(stream, missing, || {
+            if whole { stream.read_whole(room) } else { stream.read_piece(room) }
+        })
     }
 
     /// Waits until the payload, which fits, is in `buffer`.
+    #[inline(never)]
     fn hold_all(&mut self, buffer: &mut [u8; READ_AHEAD]) -> Result<(), FrameReadError> {
         while !self.is_complete() {
             let missing = self.header.payload_length - self.held as u64;
@@ -260,13 +250,11 @@ impl Socket {
     /// Takes over a transport and what was already read from it; `ping` says when to ask whether the peer is there.
     pub fn new(transport: Transport, unread: &Bytes, peer: SocketAddr, ping: Option<PingConfig>) -> Self {
         let stream = Duplex::from(transport);
-        let heartbeat = ping.map(Heartbeat::new).filter(|heartbeat| {
-            // Refused by the system: then there are no pings.
-            stream.set_read_timeout(Some(heartbeat.patience())).is_ok()
-        });
+        // Refused by the system: then a silent connection keeps its memory, and nobody is asked.
+        let _ = stream.set_read_timeout(Some(READ_PATIENCE));
         Self {
             stream: RwLock::new(Some(Arc::new(stream))),
-            heartbeat,
+            heartbeat: ping.map(Heartbeat::new),
             unread: Mutex::new(BytesMut::from(unread.as_ref())),
             refused: AtomicU64::new(0),
             writing: Mutex::new(()),
@@ -310,23 +298,39 @@ impl Socket {
         Ok(data)
     }
 
-    /// One read of a frame. A peer that is silent is asked whether it is there, if that is wanted.
-    fn read_alive(&self, stream: &Duplex, mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    /// One read of a frame of which `wanted` bytes are missing. `None`: nothing came within [`READ_PATIENCE`].
+    fn read_once(
+        &self,
+        wanted: u64,
+        mut read: impl FnMut() -> io::Result<usize>,
+    ) -> Result<Option<usize>, FrameReadError> {
         loop {
-            match (read(), &self.heartbeat) {
-                (Err(error), _) if error.kind() == io::ErrorKind::Interrupted => {}
-                (Err(error), Some(heartbeat)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let asked = heartbeat.silent(stream, |ping| match self.writing.try_lock() {
-                        Some(_turn) => stream.send_whole_now(ping),
-                        // A thread that is writing will find out itself.
-                        None => Ok(false),
-                    });
-                    asked.inspect_err(|error| {
-                        tracing::info!(target: LOG_REQUEST, "{}: gone without a word: {error}", self.peer);
-                    })?;
+            match read() {
+                Ok(0) => return Err(FrameReadError::Eof { wanted }),
+                Ok(count) => {
+                    if let Some(heartbeat) = &self.heartbeat {
+                        heartbeat.heard();
+                    }
+                    return Ok(Some(count));
                 }
-                (Ok(count), Some(heartbeat)) => return heartbeat.heard(stream).map(|()| count),
-                (result, _) => return result,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(source) => return Err(FrameReadError::Io { wanted, source }),
+            }
+        }
+    }
+
+    /// The same for as long as it takes.
+    fn read_alive(
+        &self,
+        stream: &Duplex,
+        wanted: u64,
+        mut read: impl FnMut() -> io::Result<usize>,
+    ) -> Result<usize, FrameReadError> {
+        loop {
+            match self.read_once(wanted, &mut read)? {
+                Some(count) => return Ok(count),
+                None => self.wait_for_more(stream, wanted)?,
             }
         }
     }
@@ -339,27 +343,62 @@ impl Socket {
         buffer: &mut [u8],
         wanted: u64,
     ) -> Result<usize, FrameReadError> {
-        match self.read_alive(stream, || stream.read(buffer)) {
-            Ok(0) => Err(FrameReadError::Eof { wanted }),
-            Ok(count) => Ok(count),
-            Err(source) => Err(FrameReadError::Io { wanted, source }),
+        self.read_alive(stream, wanted, || stream.read(buffer))
+    }
+
+    /// Waits until there is something to read, behind a read that found nothing. A peer that stays silent is asked
+    /// whether it is there, if that is wanted.
+    fn wait_for_more(&self, stream: &Duplex, wanted: u64) -> Result<(), FrameReadError> {
+        self.wait_or_ask(stream).map_err(|source| FrameReadError::Io { wanted, source })
+    }
+
+    fn wait_or_ask(&self, stream: &Duplex) -> io::Result<()> {
+        match &self.heartbeat {
+            None => stream.wait_readable(None).map(drop),
+            Some(heartbeat) => self.wait_and_ask(stream, heartbeat),
         }
+    }
+
+    #[inline(never)]
+    fn wait_and_ask(&self, stream: &Duplex, heartbeat: &Heartbeat) -> io::Result<()> {
+        let mut waited = READ_PATIENCE;
+        while !stream.wait_readable(Some(heartbeat.patience().saturating_sub(waited)))? {
+            waited = Duration::ZERO;
+            let asked = heartbeat.silent(|ping| match self.writing.try_lock() {
+                Some(_turn) => stream.send_whole_now(ping),
+                // A thread that is writing will find out itself.
+                None => Ok(false),
+            });
+            asked.inspect_err(|error| {
+                tracing::info!(target: LOG_REQUEST, "{}: gone without a word: {error}", self.peer);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the next frame behind a [`begin_frame`](Self::begin_frame) that found none, with as little memory as
+    /// it takes: the thread gives back what its stack has below the caller.
+    pub fn rest(&self) -> Result<(), FrameReadError> {
+        let stream = self.open().map_err(|source| FrameReadError::Io { wanted: 1, source })?;
+        let _waiting = self.counters.reading();
+        stack::release_unused();
+        self.wait_for_more(&stream, 1)
     }
 
     /// Begins to read a frame: waits for its header, and takes as much of the payload as came with it into
     /// `buffer`. `masked` says whether the frame must be (RFC 6455 section 5.1: a client's must). Of a frame that
     /// is refused, as much of the header is taken as it took to see that, as in the reference. The answers to our own
-    /// pings are nobody's business.
+    /// pings are nobody's business. `None`: nothing came within [`READ_PATIENCE`].
     pub fn begin_frame(
         &self,
         masked: bool,
         limit: u64,
         buffer: &mut [u8; READ_AHEAD],
-    ) -> Result<OpenFrame<'_>, FrameReadError> {
+    ) -> Result<Option<OpenFrame<'_>>, FrameReadError> {
         loop {
-            let mut frame = self.begin_any_frame(masked, limit, buffer)?;
+            let Some(mut frame) = self.begin_any_frame(masked, limit, buffer)? else { return Ok(None) };
             if self.heartbeat.is_none() || !may_be_pong(&frame.header) {
-                return Ok(frame);
+                return Ok(Some(frame));
             }
             frame.hold_all(buffer)?;
             let mut body = buffer[..frame.held].to_vec();
@@ -367,7 +406,7 @@ impl Socket {
                 apply_mask(&mut body, key, 0);
             }
             if !is_pong(&body) {
-                return Ok(frame);
+                return Ok(Some(frame));
             }
         }
     }
@@ -377,7 +416,7 @@ impl Socket {
         masked: bool,
         limit: u64,
         buffer: &mut [u8; READ_AHEAD],
-    ) -> Result<OpenFrame<'_>, FrameReadError> {
+    ) -> Result<Option<OpenFrame<'_>>, FrameReadError> {
         let stream = self.open().map_err(|source| FrameReadError::Io { wanted: 1, source })?;
         self.counters.message_wanted();
         let _waiting = self.counters.reading();
@@ -386,7 +425,7 @@ impl Socket {
         if unread.is_empty() {
             // Nothing is kept for a connection that only waits.
             *unread = BytesMut::new();
-            let count = self.read_something(&stream, buffer, 1)?;
+            let Some(count) = self.read_once(1, || stream.read(buffer))? else { return Ok(None) };
             let read = &buffer[..count];
             if let Ok(HeaderStep::Done { header, length }) = parse_header(read)
                 && header.mask.is_some() == masked
@@ -398,7 +437,7 @@ impl Socket {
                 buffer.copy_within(length..end, 0);
                 self.count(&header, length);
                 let held = end - length;
-                return Ok(OpenFrame { header, held, done: 0, socket: self, stream, unread });
+                return Ok(Some(OpenFrame { header, held, done: 0, socket: self, stream, unread }));
             }
             unread.extend_from_slice(read);
         }
@@ -428,7 +467,7 @@ impl Socket {
             return Err(FrameReadError::TooLarge);
         }
         self.count(&header, header_length);
-        Ok(self.frame_of_unread(header, stream, unread, buffer))
+        Ok(Some(self.frame_of_unread(header, stream, unread, buffer)))
     }
 
     /// Reads what is left of a frame that was refused, and forgets it.
@@ -492,10 +531,15 @@ impl Socket {
         Some(self.frame_of_unread(header, stream, unread, buffer))
     }
 
-    /// One frame, as [`begin_frame`](Self::begin_frame) reads it.
+    /// One frame, as [`begin_frame`](Self::begin_frame) reads it, for as long as it takes.
     pub fn read_frame(&self, masked: bool, limit: u64) -> Result<RawFrame, FrameReadError> {
         let mut buffer = [0; READ_AHEAD];
-        self.begin_frame(masked, limit, &mut buffer)?.into_raw(&buffer, None)
+        loop {
+            if let Some(frame) = self.begin_frame(masked, limit, &mut buffer)? {
+                return frame.into_raw(&buffer, None);
+            }
+            self.rest()?;
+        }
     }
 
     /// Counts a frame that begins to be read.
@@ -589,15 +633,20 @@ impl Socket {
 fn read_retrying(stream: &Duplex, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {
-            Err(error) if is_no_end(&error) => {}
-            other => return other,
+            Err(error) => wait_out(stream, error)?,
+            read => return read,
         }
     }
 }
 
-/// Whether a read is to be done once more: it was interrupted, or it timed out, which is a matter of frames only.
-fn is_no_end(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+/// Waits until a read may be done once more: it was interrupted, or it timed out, which is a matter of frames only.
+/// Other errors come back.
+fn wait_out(stream: &Duplex, error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        io::ErrorKind::WouldBlock => stream.wait_readable(None).map(drop),
+        _ => Err(error),
+    }
 }
 
 /// `length` bytes: those that were read ahead, then straight from the socket.
@@ -612,8 +661,9 @@ fn read_bytes(stream: &Duplex, unread: &mut BytesMut, length: u64) -> Result<Vec
         let result = stream.read_up_to(missing, &mut bytes);
         let missing = length - bytes.len() as u64;
         match result {
-            Err(error) if is_no_end(&error) => {}
-            Err(source) => return Err(FrameReadError::Io { wanted: missing, source }),
+            Err(error) => {
+                wait_out(stream, error).map_err(|source| FrameReadError::Io { wanted: missing, source })?;
+            }
             Ok(()) if missing > 0 => return Err(FrameReadError::Eof { wanted: missing }),
             Ok(()) => {}
         }

@@ -58,6 +58,18 @@ enum Next<'py> {
     Frame(RawFrame),
     /// A message as the handler gets it.
     Message(Bound<'py, PyAny>),
+    /// Nothing yet, and nothing was about to come.
+    Silence,
+}
+
+/// What a frame was good for.
+enum Taken<'py> {
+    /// It was a control frame, or part of a message.
+    Nothing,
+    /// It completed a message.
+    Message(Bound<'py, PyAny>),
+    /// It was a close frame.
+    Close,
 }
 
 /// A reference that the garbage collector may look for before it is there.
@@ -215,7 +227,8 @@ impl Stream {
     }
 
     /// The next frame; when it comes from a socket of ours and nothing has to be done to it, as the message that
-    /// it is.
+    /// it is. What it needs on the stack is gone when there is nothing.
+    #[inline(never)]
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Next<'py>> {
         let connection = self.connection(py)?;
         let Ok(own) = connection.cast_exact::<Connection>() else {
@@ -225,11 +238,12 @@ impl Stream {
         let masked = self.option(intern!(py, "unmask_receive"))?.is_truthy()?;
         let limit = max_message_size();
         let mut buffer = [0; READ_AHEAD];
-        let frame = match socket.buffered_frame(masked, limit, &mut buffer) {
-            Some(frame) => frame,
-            None => detached(py, || socket.begin_frame(masked, limit, &mut buffer))
-                .map_err(|error| Self::read_error(&connection, error))?,
-        };
+        let mut found = socket.buffered_frame(masked, limit, &mut buffer);
+        if found.is_none() {
+            found = detached(py, || socket.begin_frame(masked, limit, &mut buffer))
+                .map_err(|error| Self::read_error(&connection, error))?;
+        }
+        let Some(frame) = found else { return Ok(Next::Silence) };
         let header = frame.header;
         let next = if self.is_message(py, &header)? {
             let error = |error| Self::read_error(&connection, error);
@@ -250,6 +264,14 @@ impl Stream {
         };
         frames::report_header(&header, self.fine, |level, text| LOG.log(py, level, || text));
         Ok(next)
+    }
+
+    /// Waits until there is something for [`Self::next`], with as little memory as it takes.
+    fn rest(&self, py: Python<'_>) -> PyResult<()> {
+        let connection = self.connection(py)?;
+        let Ok(own) = connection.cast_exact::<Connection>() else { return Ok(()) };
+        let socket = &own.get().socket;
+        detached(py, || socket.rest()).map_err(|error| Self::read_error(&connection, error))
     }
 
     /// How far the message that a frame belongs to is UTF-8. `None`: it need not be, or filters have to see it first.
@@ -327,6 +349,26 @@ impl Stream {
         };
         drop(receiving);
         decode_text(text.into_any()).map(drop)
+    }
+
+    /// Takes a frame: what the handler gets for it, and what its control frames ask for.
+    #[inline(never)]
+    fn take<'py>(&self, py: Python<'py>, frame: RawFrame) -> PyResult<Taken<'py>> {
+        let frame = self.filtered(py, frame)?;
+        let Some(message) = self.assemble(py, frame)? else {
+            self.check_open_text(py)?;
+            return Ok(Taken::Nothing);
+        };
+        match message.opcode {
+            opcode::CLOSE => {
+                self._process_close_message(&PyBytes::new(py, &message.payload))?;
+                return Ok(Taken::Close);
+            }
+            opcode::PING => self._process_ping_message(&PyBytes::new(py, &message.payload))?,
+            opcode::PONG => self._process_pong_message(&PyBytes::new(py, &message.payload))?,
+            _ => return self.deliver(py, message).map(Taken::Message),
+        }
+        Ok(Taken::Nothing)
     }
 
     /// A frame after the incoming frame filters, checked for what nobody negotiated.
@@ -558,13 +600,7 @@ impl Stream {
             let text = "Message for binary frame must not be instance of Unicode";
             return Err(BAD_OPERATION.error(py, text));
         }
-        self.filter_and_send(message, is_end, is_binary).map_err(|error| {
-            if error.is_instance_of::<PyValueError>(py) {
-                BAD_OPERATION.error(py, error.value(py))
-            } else {
-                error
-            }
-        })
+        self.filter_and_send(message, is_end, is_binary)
     }
 
     /// The next message: `str`, `bytes`, or `None` once the peer's close frame was answered.
@@ -578,22 +614,14 @@ impl Stream {
             return Err(BAD_OPERATION.error(py, text));
         }
         loop {
-            let frame = match self.next(py)? {
+            match self.next(py)? {
                 Next::Message(message) => return Ok(Some(message)),
-                Next::Frame(frame) => self.filtered(py, frame)?,
-            };
-            let Some(message) = self.assemble(py, frame)? else {
-                self.check_open_text(py)?;
-                continue;
-            };
-            match message.opcode {
-                opcode::CLOSE => {
-                    self._process_close_message(&PyBytes::new(py, &message.payload))?;
-                    return Ok(None);
-                }
-                opcode::PING => self._process_ping_message(&PyBytes::new(py, &message.payload))?,
-                opcode::PONG => self._process_pong_message(&PyBytes::new(py, &message.payload))?,
-                _ => return self.deliver(py, message).map(Some),
+                Next::Frame(frame) => match self.take(py, frame)? {
+                    Taken::Nothing => {}
+                    Taken::Message(message) => return Ok(Some(message)),
+                    Taken::Close => return Ok(None),
+                },
+                Next::Silence => self.rest(py)?,
             }
         }
     }
@@ -774,7 +802,7 @@ impl Stream {
         let py = message.py();
         let filters = self.option(intern!(py, "outgoing_message_filters"))?;
         if no_filters(&filters)? {
-            return self.send_piece(&message, end, binary);
+            return self.send_piece(&message, end, binary).map_err(|error| bad_operation(py, error));
         }
         let frame_filters = self.option(intern!(py, "outgoing_frame_filters"))?;
         if let Some(framer) = deflate_framer::sending(&frame_filters, &filters)
@@ -785,7 +813,7 @@ impl Stream {
         for filter in filters.try_iter()? {
             message = filter?.call_method1(intern!(py, "filter"), (message, end, binary))?;
         }
-        self.send_piece(&message, end, binary)
+        self.send_piece(&message, end, binary).map_err(|error| bad_operation(py, error))
     }
 
     /// Compresses and writes in one go, if that is all there is to be done. `false`: it is not.
@@ -808,7 +836,8 @@ impl Stream {
         if encodes || self.mask_send(py)? || !framer.compresses(py) {
             return Ok(false);
         }
-        let (opcode, fin) = self.sending.lock().next(end, binary)?;
+        let next = self.sending.lock().next(end, binary);
+        let (opcode, fin) = next.map_err(|error| bad_operation(py, error))?;
         let socket = &own.get().socket;
         detached(py, || {
             framer.compress_and(data, end, |payload, rsv1| {
@@ -847,6 +876,11 @@ impl Stream {
         let header = outgoing_header(opcode, fin, false, payload.len());
         self.write_parts(py, &header.encode(), payload, true)
     }
+}
+
+/// What `send_message` raises for an error below the message filters: `BadOperationException` for `ValueError`.
+fn bad_operation(py: Python<'_>, error: PyErr) -> PyErr {
+    if error.is_instance_of::<PyValueError>(py) { BAD_OPERATION.error(py, error.value(py)) } else { error }
 }
 
 /// The header of a frame that a server sends.

@@ -5,10 +5,13 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustls::ServerConnection;
 use socket2::{SockRef, Socket};
 
@@ -60,24 +63,6 @@ impl Duplex {
         self.read_with_flags(buffer, libc::MSG_WAITALL)
     }
 
-    /// The same, but after `limit` it gives what there is; `WouldBlock` for nothing. `usual` is the limit of other
-    /// reads.
-    pub fn read_whole_within(
-        &self,
-        limit: Duration,
-        usual: Option<Duration>,
-        buffer: &mut [MaybeUninit<u8>],
-    ) -> io::Result<usize> {
-        if matches!(self, Self::Tls(_)) {
-            // One read gives what there is.
-            return self.read_piece(buffer);
-        }
-        self.set_read_timeout(Some(limit))?;
-        let result = self.read_whole(buffer);
-        self.set_read_timeout(usual)?;
-        result
-    }
-
     /// One read of what there is; 0 at the end of the stream.
     pub fn read_piece(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         self.read_with_flags(buffer, 0)
@@ -98,6 +83,24 @@ impl Duplex {
                 let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [u8]) };
                 (&**tls).read(buffer)
             }
+        }
+    }
+
+    /// Waits until a read gives something, be it the end of the stream or an error; `false` when `limit` is over before.
+    pub fn wait_readable(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let socket = match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+            Self::Tls(tls) => tls.socket.as_fd(),
+        };
+        // Longer than the system takes: some days.
+        let limit =
+            limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: 1 << 20, tv_nsec: 0 }));
+        match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], limit.as_ref()) {
+            Ok(count) => Ok(count > 0),
+            // A read will find out.
+            Err(Errno::INTR) => Ok(true),
+            Err(error) => Err(error.into()),
         }
     }
 

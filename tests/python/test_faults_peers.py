@@ -180,7 +180,8 @@ def test_a_peer_that_never_reads_costs_no_memory_and_does_not_hold_up_the_end(
     assert server.ask("/echo", "before") == "before"
     before = server.memory()
     clients = [server.raw("/sends") for _ in range(4)]
-    server.output.wait_for(r"(sending\n){4}")
+    # Two threads may print before either ends its line.
+    server.output.wait_for(r"(sending\s*){4}")
     # The socket's buffers are full once the kernel takes no more: the handlers' queues stop growing.
     sizes = [-1, -2]
 

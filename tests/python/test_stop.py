@@ -6,8 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Start
-from serving import ECHO, Frame, wait_until
+from serving import ECHO, Frame, Start, wait_until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 

@@ -1,0 +1,111 @@
+//! The stacks of handler threads: what a connection that waits does not need of its own is given back.
+//!
+//! Must not import pyo3.
+
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// How much below [`release`] stays: more than it and the call that it makes need.
+const MARGIN: usize = 384;
+
+thread_local! {
+    static IS_OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that this thread was started by us, with a stack that lies in memory of its own.
+pub fn mark() {
+    IS_OURS.set(true);
+}
+
+/// Gives the pages of this thread's stack that lie below the caller back to the system: what deeper calls have left
+/// there is of no use any more. Does nothing on threads of others.
+#[inline(never)]
+pub fn release_unused() {
+    if !IS_OURS.get() {
+        return;
+    }
+    if let Some((lowest, page)) = lowest_address().zip(page_size()) {
+        release(lowest, page);
+    }
+}
+
+/// The part that knows where the stack is in use. Not inlined: a caller's larger frame would reach below `MARGIN`.
+#[inline(never)]
+fn release(lowest: usize, page: usize) {
+    let here = MaybeUninit::<u8>::uninit();
+    let end = (ptr::from_ref(&here).addr() - MARGIN) / page * page;
+    if end > lowest {
+        // SAFETY: the range is part of this thread's stack, and nothing in it is alive: this frame and that of the call
+        // are within `MARGIN` below `here`, all others are above.
+        unsafe { libc::madvise(ptr::without_provenance_mut(lowest), end - lowest, libc::MADV_DONTNEED) };
+    }
+}
+
+/// Where this thread's stack ends. `None`: the system does not say.
+fn lowest_address() -> Option<usize> {
+    let mut attributes = MaybeUninit::uninit();
+    let mut lowest = ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: `attributes` is initialised by the first call, read by the second if there was no error, and given
+    // back by the third.
+    unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return None;
+        }
+        let failed = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut lowest, &raw mut size);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        (failed == 0).then(|| lowest.addr())
+    }
+}
+
+fn page_size() -> Option<usize> {
+    // SAFETY: asks for a number.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok().filter(|&size| size > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes to 100 KiB of stack and more, and gives what is there.
+    #[inline(never)]
+    fn go_deep(levels: usize) -> u8 {
+        let level = std::hint::black_box([7u8; 10 << 10]);
+        if levels == 0 { level[1000] } else { go_deep(levels - 1) + std::hint::black_box(level)[levels] / 8 }
+    }
+
+    /// How many pages of the 64 KiB that end 16 KiB below here are in memory.
+    fn resident() -> usize {
+        let page = page_size().unwrap();
+        let end = ptr::from_ref(&MaybeUninit::<u8>::uninit()).addr() / page * page - (16 << 10);
+        let mut pages = vec![0u8; (64 << 10) / page];
+        // SAFETY: asks about memory of this thread's stack.
+        let failed = unsafe {
+            libc::mincore(ptr::without_provenance_mut(end - (64 << 10)), 64 << 10, pages.as_mut_ptr())
+        };
+        assert_eq!(failed, 0);
+        pages.iter().filter(|&&page| page & 1 == 1).count()
+    }
+
+    #[test]
+    fn only_our_threads_give_back_what_they_do_not_use() {
+        let left = |is_ours: bool| {
+            let work = move || {
+                if is_ours {
+                    mark();
+                }
+                let kept = std::hint::black_box([9u8; 5000]);
+                assert_eq!(go_deep(10), 7);
+                let before = resident();
+                release_unused();
+                assert_eq!(kept, [9u8; 5000]);
+                (before, resident())
+            };
+            std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap().join().unwrap()
+        };
+        let all = (64 << 10) / page_size().unwrap();
+        assert_eq!(left(false), (all, all));
+        assert_eq!(left(true), (all, 0));
+    }
+}
