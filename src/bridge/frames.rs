@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::connection::with_bytes;
 use super::exceptions::{BAD_OPERATION, INVALID_FRAME, MESSAGE_TOO_BIG};
-use super::python_logging::Level;
+use super::python_logging::{Level, repr};
 use super::socket::RawFrame;
 use crate::websocket::close::{CloseCodeError, encode_body};
 use crate::websocket::frame::{FrameHeader, HeaderStep, opcode, parse_header};
@@ -401,29 +401,51 @@ pub(crate) fn too_big(py: Python<'_>, limit: u64) -> PyErr {
     MESSAGE_TOO_BIG.error(py, format!("Message is larger than {limit} bytes (--max-message-size)"))
 }
 
-/// What a received header is worth a log record: all of it at FINE, wasteful lengths as a warning.
-pub(crate) fn report_header(header: &FrameHeader, fine: bool, mut log: impl FnMut(Level, String)) {
+/// What the reference logs before it waits for a frame.
+pub(crate) const FRAME_WANTED: &str = "Receive the first 2 octets of a frame";
+
+/// What a received header is worth a log record: each of its fields at FINE, in the reference's words, and wasteful
+/// lengths as a warning.
+pub(crate) fn report_header(
+    py: Python<'_>,
+    header: &FrameHeader,
+    fine: bool,
+    mut log: impl FnMut(Level, String),
+) {
+    let length = header.payload_length;
     if fine {
+        // How many bytes a wasteful length has is not kept; the warning tells of it.
+        let (field, extended) = match length {
+            126..=0xffff if header.minimal_length => (126, Some(2)),
+            126.. => (127, Some(8)),
+            short => (short, None),
+        };
         log(
             Level::Fine,
             format!(
-                "FIN={}, RSV1={}, RSV2={}, RSV3={}, opcode={}, Mask={}, Payload_length={}",
+                "FIN={}, RSV1={}, RSV2={}, RSV3={}, opcode={}, Mask={}, Payload_length={field}",
                 u8::from(header.fin),
                 u8::from(header.rsv1),
                 u8::from(header.rsv2),
                 u8::from(header.rsv3),
                 header.opcode,
                 u8::from(header.mask.is_some()),
-                header.payload_length
             ),
         );
+        if let Some(octets) = extended {
+            log(Level::Fine, format!("Receive {octets}-octet extended payload length"));
+            log(Level::Fine, format!("Decoded_payload_length={length}"));
+        }
     }
     if !header.minimal_length {
-        let length = header.payload_length;
         log(
             Level::Warning,
             format!("Payload length is not encoded using the minimal number of bytes ({length} takes fewer)"),
         );
+    }
+    if fine && let Some(key) = header.mask {
+        log(Level::Fine, "Receive mask".to_owned());
+        log(Level::Fine, format!("Mask={}", repr(&PyBytes::new(py, &key))));
     }
 }
 
@@ -460,14 +482,17 @@ pub fn parse_frame<'py>(
         None => true,
     };
     let mut receive = |length: u64| with_bytes(&receive_bytes.call1((length,))?, <[u8]>::to_vec);
-    let frame = receive_frame(py, &mut receive, masked, super::limits::max_message_size())?;
     let logger = match logger {
         Some(logger) if logger.is_truthy()? => logger,
         _ => py.import("logging")?.call_method0("getLogger")?,
     };
     let fine = logger.call_method1("isEnabledFor", (Level::Fine as i32,))?.is_truthy()?;
+    if fine {
+        logger.call_method1("log", (Level::Fine as i32, FRAME_WANTED))?;
+    }
+    let frame = receive_frame(py, &mut receive, masked, super::limits::max_message_size())?;
     let mut failed = None;
-    report_header(&frame.header, fine, |level, text| {
+    report_header(py, &frame.header, fine, |level, text| {
         if matches!(level, Level::Fine) || ws_version >= 13 {
             failed = logger.call_method1("log", (level as i32, "%s", text)).err();
         }

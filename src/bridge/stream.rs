@@ -168,7 +168,15 @@ impl Stream {
         Ok(data)
     }
 
+    /// Says, at FINE, that a frame is waited for.
+    fn report_wanted(&self, py: Python<'_>) {
+        if self.fine {
+            LOG.log(py, Level::Fine, || frames::FRAME_WANTED.to_owned());
+        }
+    }
+
     fn read_frame(&self, py: Python<'_>) -> PyResult<RawFrame> {
+        self.report_wanted(py);
         let connection = self.connection(py)?;
         let masked = self.option(intern!(py, "unmask_receive"))?.is_truthy()?;
         let limit = max_message_size();
@@ -180,7 +188,7 @@ impl Stream {
             let mut receive = |length| Self::read_exactly(&connection, length);
             frames::receive_frame(py, &mut receive, masked, limit)?
         };
-        frames::report_header(&frame.header, self.fine, |level, text| LOG.log(py, level, || text));
+        frames::report_header(py, &frame.header, self.fine, |level, text| LOG.log(py, level, || text));
         Ok(frame)
     }
 
@@ -234,6 +242,7 @@ impl Stream {
         let Ok(own) = connection.cast_exact::<Connection>() else {
             return self.read_frame(py).map(Next::Frame);
         };
+        self.report_wanted(py);
         let socket = &own.get().socket;
         let masked = self.option(intern!(py, "unmask_receive"))?.is_truthy()?;
         let limit = max_message_size();
@@ -262,7 +271,7 @@ impl Stream {
             let raw = detached(py, || frame.into_raw(&buffer, text));
             Next::Frame(raw.map_err(|error| self.with_open_text(&connection, error))?)
         };
-        frames::report_header(&header, self.fine, |level, text| LOG.log(py, level, || text));
+        frames::report_header(py, &header, self.fine, |level, text| LOG.log(py, level, || text));
         Ok(next)
     }
 
