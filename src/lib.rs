@@ -122,7 +122,7 @@ mod _native {
     };
     #[pymodule_export]
     use crate::bridge::frames::{
-        FragmentedFrameBuilder, Frame, StreamOptions, create_binary_frame, create_close_frame,
+        FragmentedFrameBuilder, Frame, create_binary_frame, create_close_frame,
         create_closing_handshake_body, create_header, create_length_header, create_ping_frame,
         create_pong_frame, create_text_frame, parse_frame,
     };
@@ -147,6 +147,8 @@ mod _native {
     use crate::bridge::request::{Request, RequestHandler};
     #[pymodule_export]
     use crate::bridge::stream::Stream;
+    #[pymodule_export]
+    use crate::bridge::stream_options::StreamOptions;
     #[pymodule_export]
     use crate::bridge::util::{
         NoopMasker, PyDeflater, PyInflater, PyMessageDeflater, PyMessageInflater, RepeatedXorMasker, hexify,

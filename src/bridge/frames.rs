@@ -1,5 +1,5 @@
 //! Frames as Python sees them: `stream.Frame`, `stream.create_*`, `stream.parse_frame`,
-//! `stream.FragmentedFrameBuilder`, `stream.StreamOptions`.
+//! `stream.FragmentedFrameBuilder`.
 //!
 //! These functions check as little as the reference's: handlers use them to send what a correct peer must
 //! refuse.
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use super::connection::with_bytes;
 use super::exceptions::{BAD_OPERATION, INVALID_FRAME, MESSAGE_TOO_BIG};
@@ -106,11 +106,6 @@ pub(crate) fn apply_frame_filters(filters: &Bound<'_, PyAny>, frame: &Bound<'_, 
         filter?.call_method1("filter", (frame,))?;
     }
     Ok(())
-}
-
-/// Whether a list of filters (usually a real list) has none.
-pub(crate) fn no_filters(filters: &Bound<'_, PyAny>) -> PyResult<bool> {
-    if let Ok(list) = filters.cast::<PyList>() { Ok(list.is_empty()) } else { Ok(!filters.is_truthy()?) }
 }
 
 fn bits(first: &[i64]) -> PyResult<()> {
@@ -588,43 +583,4 @@ pub(crate) fn build_fragment<'py>(
     let fin = u8::from(fin).into_bound_py_any(py)?;
     let frame = frame_object(py, &code, &fin, &payload, filters.as_ref())?;
     format_frame(&frame, mask)
-}
-
-/// How a stream treats frames and messages. Every option is a plain attribute; filters are objects with a
-/// `filter` method.
-#[pyclass(frozen, dict, subclass, module = "pywebsocket3.stream")]
-pub struct StreamOptions;
-
-#[pymethods]
-impl StreamOptions {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "()")]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self
-    }
-
-    /// No filters, text encoded as UTF-8, frames unmasked in and not masked out: a server's stream.
-    fn __init__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        for name in [
-            "outgoing_frame_filters",
-            "incoming_frame_filters",
-            "outgoing_message_filters",
-            "incoming_message_filters",
-        ] {
-            slf.setattr(name, PyList::empty(py))?;
-        }
-        slf.setattr("encode_text_message_to_utf8", true)?;
-        slf.setattr("mask_send", false)?;
-        slf.setattr("unmask_receive", true)
-    }
-}
-
-impl StreamOptions {
-    /// The options that `StreamOptions()` has.
-    pub(crate) fn create(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
-        let options = Bound::new(py, Self)?;
-        Self::__init__(&options)?;
-        Ok(options)
-    }
 }

@@ -13,13 +13,13 @@ use super::connection::unpack_pair;
 use super::exceptions::{EXTENSION_PARSING, HANDSHAKE_FAILED, VERSION};
 use super::extension_parameters::{format_extensions, parse_extensions};
 use super::extensions::{PERMESSAGE_DEFLATE, get_extension_processor};
-use super::frames::StreamOptions;
 use super::handshake_checks::{
     BAD_REQUEST, check_request_line, failed, failed_with, format_header, get_mandatory_header, header,
     parse_token_list, validate_mandatory_header, validate_subprotocol,
 };
 use super::python_logging::{Level, Logger, quoted, repr};
 use super::stream::Stream;
+use super::stream_options::StreamOptions;
 use crate::websocket::handshake::{accept_key, is_valid_key};
 
 static LOG: Logger = Logger::new("pywebsocket3.handshake.hybi.Handshaker");
@@ -266,7 +266,7 @@ impl HandshakerBase {
         request.setattr("extra_headers", PyList::empty(py))?;
         request.setattr("ws_deflate", false)?;
         slf.getattr("_dispatcher")?.call_method1("do_extra_handshake", (request,))?;
-        let options = StreamOptions::create(py)?.into_any();
+        let options = Bound::new(py, StreamOptions::default())?.into_any();
         slf.call_method1("_process_extensions", (&options,))?;
         let stream = Bound::new(py, Stream::new(py, request.clone().unbind(), options.unbind())?)?;
         request.setattr("ws_stream", stream)?;

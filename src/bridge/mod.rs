@@ -40,5 +40,6 @@ pub mod running;
 pub mod socket;
 mod stack;
 pub mod stream;
+pub mod stream_options;
 pub mod transport;
 pub mod util;

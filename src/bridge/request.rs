@@ -1,8 +1,9 @@
 //! The `request` of a handler.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyString, PyTuple, PyType};
 
 use super::connection::Connection;
 use crate::http::head::RequestHead;
@@ -15,16 +16,16 @@ use crate::http::head::RequestHead;
 pub struct Request {
     /// The request target as sent, query included.
     #[pyo3(get)]
-    uri: String,
+    uri: Py<PyString>,
     /// The request target as sent, query included.
     #[pyo3(get)]
-    unparsed_uri: String,
+    unparsed_uri: Py<PyString>,
     /// The request method.
     #[pyo3(get)]
-    method: String,
+    method: Py<PyString>,
     /// The protocol of the request line, `HTTP/1.1`.
     #[pyo3(get)]
-    protocol: String,
+    protocol: Py<PyString>,
     is_https: bool,
 }
 
@@ -37,23 +38,19 @@ impl Request {
         is_https: bool,
     ) -> PyResult<Bound<'py, Self>> {
         let headers = headers_in(py, &head.headers)?;
-        let request = Bound::new(
-            py,
-            Self {
-                uri: head.target.clone(),
-                unparsed_uri: head.target.clone(),
-                method: head.method.clone(),
-                protocol: head.protocol.clone(),
-                is_https,
-            },
-        )?;
+        let target = PyString::new(py, &head.target).unbind();
+        // Nearly all requests have these in common.
+        let method = PyString::intern(py, &head.method).unbind();
+        let protocol = PyString::intern(py, &head.protocol).unbind();
         let handler = RequestHandler {
             client_address: connection.get().remote_addr(py),
             headers: headers.clone().unbind(),
-            path: head.target.clone(),
-            command: head.method.clone(),
-            request_version: head.protocol.clone(),
+            path: target.clone_ref(py),
+            command: method.clone_ref(py),
+            request_version: protocol.clone_ref(py),
         };
+        let request = Self { uri: target.clone_ref(py), unparsed_uri: target, method, protocol, is_https };
+        let request = Bound::new(py, request)?;
         request.setattr("_request_handler", Bound::new(py, handler)?)?;
         request.setattr("connection", connection)?;
         request.setattr("headers_in", headers)?;
@@ -64,23 +61,23 @@ impl Request {
 #[pymethods]
 impl Request {
     /// See `uri`.
-    fn get_uri(&self) -> &str {
-        &self.uri
+    fn get_uri(&self, py: Python<'_>) -> Py<PyString> {
+        self.uri.clone_ref(py)
     }
 
     /// See `unparsed_uri`.
-    fn get_unparsed_uri(&self) -> &str {
-        &self.unparsed_uri
+    fn get_unparsed_uri(&self, py: Python<'_>) -> Py<PyString> {
+        self.unparsed_uri.clone_ref(py)
     }
 
     /// See `method`.
-    fn get_method(&self) -> &str {
-        &self.method
+    fn get_method(&self, py: Python<'_>) -> Py<PyString> {
+        self.method.clone_ref(py)
     }
 
     /// See `protocol`.
-    fn get_protocol(&self) -> &str {
-        &self.protocol
+    fn get_protocol(&self, py: Python<'_>) -> Py<PyString> {
+        self.protocol.clone_ref(py)
     }
 
     /// Whether the client came over TLS.
@@ -97,11 +94,11 @@ pub struct RequestHandler {
     /// The request's header fields, the same object as `request.headers_in`.
     headers: Py<PyAny>,
     /// The request target.
-    path: String,
+    path: Py<PyString>,
     /// The request method.
-    command: String,
+    command: Py<PyString>,
     /// The protocol of the request line.
-    request_version: String,
+    request_version: Py<PyString>,
 }
 
 /// The header fields as Python's `http.client.HTTPMessage`, as in the reference: names in any case, `None`
@@ -110,7 +107,8 @@ fn headers_in<'py>(py: Python<'py>, headers: &[(String, String)]) -> PyResult<Bo
     static MESSAGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let message = MESSAGE.import(py, "http.client", "HTTPMessage")?.call0()?;
     for (name, value) in headers {
-        message.call_method1("set_raw", (name, value))?;
+        // Connections have their names in common, and some have thousands of connections.
+        message.call_method1(intern!(py, "set_raw"), (PyString::intern(py, name), value))?;
     }
     Ok(message)
 }

@@ -24,13 +24,12 @@ use super::exceptions::{
     BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8, UNSUPPORTED_FRAME, os_error,
     prepend_message,
 };
-use super::frames::{
-    self, Fragmenter, Frame, build_fragment, control_frame, create_closing_handshake_body, no_filters,
-};
+use super::frames::{self, Fragmenter, Frame, build_fragment, control_frame, create_closing_handshake_body};
 use super::limits::max_message_size;
 use super::payload;
 use super::python_logging::{Level, Logger, repr};
 use super::socket::{FrameReadError, READ_AHEAD, RawFrame};
+use super::stream_options::{self, Filters, Switch};
 use super::util::inflate_error;
 use crate::websocket::close::{CloseBodyError, parse_body};
 use crate::websocket::frame::{FrameHeader, opcode};
@@ -102,8 +101,13 @@ impl Stream {
         self.request.get()?.bind(name.py()).getattr(name)?.is_truthy()
     }
 
-    fn option<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-        self.options.get()?.bind(name.py()).getattr(name)
+    /// The filters of a list; `None` when there are none.
+    fn filters<'py>(&self, py: Python<'py>, which: Filters) -> PyResult<Option<Bound<'py, PyAny>>> {
+        stream_options::filters(self.options.get()?.bind(py), which)
+    }
+
+    fn is_on(&self, py: Python<'_>, which: Switch) -> PyResult<bool> {
+        stream_options::is_on(self.options.get()?.bind(py), which)
     }
 
     fn connection<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -111,7 +115,7 @@ impl Stream {
     }
 
     fn mask_send(&self, py: Python<'_>) -> PyResult<bool> {
-        self.option(intern!(py, "mask_send"))?.is_truthy()
+        self.is_on(py, Switch::MaskSend)
     }
 
     fn closed_by_peer(connection: &Bound<'_, PyAny>, wanted: u64) -> PyErr {
@@ -178,7 +182,7 @@ impl Stream {
     fn read_frame(&self, py: Python<'_>) -> PyResult<RawFrame> {
         self.report_wanted(py);
         let connection = self.connection(py)?;
-        let masked = self.option(intern!(py, "unmask_receive"))?.is_truthy()?;
+        let masked = self.is_on(py, Switch::UnmaskReceive)?;
         let limit = max_message_size();
         let frame = if let Ok(own) = connection.cast_exact::<Connection>() {
             let socket = &own.get().socket;
@@ -244,7 +248,7 @@ impl Stream {
         };
         self.report_wanted(py);
         let socket = &own.get().socket;
-        let masked = self.option(intern!(py, "unmask_receive"))?.is_truthy()?;
+        let masked = self.is_on(py, Switch::UnmaskReceive)?;
         let limit = max_message_size();
         let mut buffer = [0; READ_AHEAD];
         let mut found = socket.buffered_frame(masked, limit, &mut buffer);
@@ -310,12 +314,8 @@ impl Stream {
 
     /// Whether no filter wants to see what is received.
     fn takes_frames_as_they_are(&self, py: Python<'_>) -> PyResult<bool> {
-        for name in [intern!(py, "incoming_frame_filters"), intern!(py, "incoming_message_filters")] {
-            if !no_filters(&self.option(name)?)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(self.filters(py, Filters::IncomingFrame)?.is_none()
+            && self.filters(py, Filters::IncomingMessage)?.is_none())
     }
 
     /// Whether a frame is a message of its own that no filter wants to see; notes its opcode if so.
@@ -330,8 +330,8 @@ impl Stream {
         if !header.rsv1 || !is_unfragmented(header) {
             return Ok(None);
         }
-        let frame_filters = self.option(intern!(py, "incoming_frame_filters"))?;
-        let message_filters = self.option(intern!(py, "incoming_message_filters"))?;
+        let Some(frame_filters) = self.filters(py, Filters::IncomingFrame)? else { return Ok(None) };
+        let Some(message_filters) = self.filters(py, Filters::IncomingMessage)? else { return Ok(None) };
         let framer = deflate_framer::receiving(&frame_filters, &message_filters);
         Ok(framer.filter(|_| self.begins_message(header.opcode)))
     }
@@ -349,7 +349,7 @@ impl Stream {
     /// Refuses a text message as soon as a fragment shows that it cannot be UTF-8 (RFC 6455 section 8.1). What message
     /// filters will make of the fragments, nobody knows before the last one.
     fn check_open_text(&self, py: Python<'_>) -> PyResult<()> {
-        if !no_filters(&self.option(intern!(py, "incoming_message_filters"))?)? {
+        if self.filters(py, Filters::IncomingMessage)?.is_some() {
             return Ok(());
         }
         let mut receiving = self.receiving.lock();
@@ -386,8 +386,7 @@ impl Stream {
             let text = "Payload data size of control frames must be 125 bytes or less";
             return Err(INVALID_FRAME.error(py, text));
         }
-        let filters = self.option(intern!(py, "incoming_frame_filters"))?;
-        if !no_filters(&filters)? {
+        if let Some(filters) = self.filters(py, Filters::IncomingFrame)? {
             let object = Frame::from_raw(py, &frame)?.into_any();
             frames::apply_frame_filters(&filters, &object)?;
             frame = frames::raw_from_object(&object)?;
@@ -403,16 +402,16 @@ impl Stream {
 
     /// A data message as the handler gets it.
     fn deliver<'py>(&self, py: Python<'py>, message: Complete) -> PyResult<Bound<'py, PyAny>> {
-        let filters = self.option(intern!(py, "incoming_message_filters"))?;
         // A reserved control frame may stand within a compressed message, and is none itself.
-        let filtered = if opcode::is_control(message.opcode) || no_filters(&filters)? {
-            None
-        } else {
-            let mut payload = PyBytes::new(py, &message.payload).into_any();
-            for filter in filters.try_iter()? {
-                payload = filter?.call_method1(intern!(py, "filter"), (payload,))?;
+        let filtered = match self.filters(py, Filters::IncomingMessage)? {
+            Some(filters) if !opcode::is_control(message.opcode) => {
+                let mut payload = PyBytes::new(py, &message.payload).into_any();
+                for filter in filters.try_iter()? {
+                    payload = filter?.call_method1(intern!(py, "filter"), (payload,))?;
+                }
+                Some(payload)
             }
-            Some(payload)
+            _ => None,
         };
         match (message.opcode, filtered) {
             (opcode @ (opcode::BINARY | opcode::TEXT), None) => message_object(py, opcode, &message.payload),
@@ -580,9 +579,13 @@ impl Stream {
             return Err(INVALID_FRAME.error(py, text));
         }
         let frame = Frame::from_raw(py, &raw)?;
-        frames::apply_frame_filters(&self.option(intern!(py, "incoming_frame_filters"))?, frame.as_any())?;
-        for filter in self.option(intern!(py, "incoming_message_filters"))?.try_iter()? {
-            frame.setattr("payload", filter?.call_method1("filter", (frame.getattr("payload")?,))?)?;
+        if let Some(filters) = self.filters(py, Filters::IncomingFrame)? {
+            frames::apply_frame_filters(&filters, frame.as_any())?;
+        }
+        if let Some(filters) = self.filters(py, Filters::IncomingMessage)? {
+            for filter in filters.try_iter()? {
+                frame.setattr("payload", filter?.call_method1("filter", (frame.getattr("payload")?,))?)?;
+            }
         }
         Ok(frame)
     }
@@ -708,8 +711,8 @@ impl Stream {
     fn _send_closing_handshake(&self, code: &Bound<'_, PyAny>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = code.py();
         let body = create_closing_handshake_body(py, code.extract()?, reason.clone())?;
-        let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
-        let frame = control_frame(opcode::CLOSE, body.as_any(), self.mask_send(py)?, Some(&filters))?;
+        let filters = self.filters(py, Filters::OutgoingFrame)?;
+        let frame = control_frame(opcode::CLOSE, body.as_any(), self.mask_send(py)?, filters.as_ref())?;
         self.request.get()?.setattr(py, intern!(py, "server_terminated"), true)?;
         self.write_whole_frame(&frame)
     }
@@ -778,8 +781,8 @@ impl Stream {
         let as_bytes = binary.map_or(Ok(false), |binary| binary.is_truthy())?;
         let body =
             if !as_bytes && body.is_instance_of::<PyString>() { frames::encode_text(&body)? } else { body };
-        let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
-        let frame = control_frame(opcode::PING, &body, self.mask_send(py)?, Some(&filters))?;
+        let filters = self.filters(py, Filters::OutgoingFrame)?;
+        let frame = control_frame(opcode::PING, &body, self.mask_send(py)?, filters.as_ref())?;
         self.write_whole_frame(&frame)?;
         self.pings.lock().push_back(with_bytes(&body, <[u8]>::to_vec)?);
         Ok(())
@@ -788,8 +791,8 @@ impl Stream {
     /// Sends a pong with a body of bytes.
     fn _send_pong(&self, body: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = body.py();
-        let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
-        let frame = control_frame(opcode::PONG, body, self.mask_send(py)?, Some(&filters))?;
+        let filters = self.filters(py, Filters::OutgoingFrame)?;
+        let frame = control_frame(opcode::PONG, body, self.mask_send(py)?, filters.as_ref())?;
         self.write_whole_frame(&frame)
     }
 
@@ -809,12 +812,11 @@ impl Stream {
     /// Sends a message, or a piece of one.
     fn filter_and_send(&self, mut message: Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
         let py = message.py();
-        let filters = self.option(intern!(py, "outgoing_message_filters"))?;
-        if no_filters(&filters)? {
+        let Some(filters) = self.filters(py, Filters::OutgoingMessage)? else {
             return self.send_piece(&message, end, binary).map_err(|error| bad_operation(py, error));
-        }
-        let frame_filters = self.option(intern!(py, "outgoing_frame_filters"))?;
-        if let Some(framer) = deflate_framer::sending(&frame_filters, &filters)
+        };
+        if let Some(frame_filters) = self.filters(py, Filters::OutgoingFrame)?
+            && let Some(framer) = deflate_framer::sending(&frame_filters, &filters)
             && self.deflate_and_send(framer.get(), &message, end, binary)?
         {
             return Ok(());
@@ -841,7 +843,7 @@ impl Stream {
             (_, Ok(bytes)) if binary => bytes.as_bytes(),
             _ => return Ok(false),
         };
-        let encodes = self.option(intern!(py, "encode_text_message_to_utf8"))?.is_truthy()?;
+        let encodes = self.is_on(py, Switch::EncodeText)?;
         if encodes || self.mask_send(py)? || !framer.compresses(py) {
             return Ok(false);
         }
@@ -862,11 +864,10 @@ impl Stream {
     /// Sends a message, or a piece of one, that went through the message filters.
     fn send_piece(&self, message: &Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
         let py = message.py();
-        let filters = self.option(intern!(py, "outgoing_frame_filters"))?;
-        let encode = self.option(intern!(py, "encode_text_message_to_utf8"))?.is_truthy()?;
-        if !no_filters(&filters)? || self.mask_send(py)? {
-            let mask = self.mask_send(py)?;
-            let frame = build_fragment(&self.sending, message, (end, binary), (mask, encode), Some(filters))?;
+        let filters = self.filters(py, Filters::OutgoingFrame)?;
+        let (encode, mask) = (self.is_on(py, Switch::EncodeText)?, self.mask_send(py)?);
+        if filters.is_some() || mask {
+            let frame = build_fragment(&self.sending, message, (end, binary), (mask, encode), filters)?;
             return self.write_whole_frame(&frame);
         }
         // Without filters the payload goes out from where it lies, behind a header of its own.

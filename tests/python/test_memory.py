@@ -146,3 +146,32 @@ def test_streams_are_made_while_garbage_is_collected(start: Start, tmp_path: Pat
     before = "import gc, types\nfrom pywebsocket3 import stream"
     write(tmp_path, "a_wsh.py", handler(body, before=before))
     assert start(way=way).ask("/a", None) == "2000"
+
+
+# Before it waits, a handler goes as deep as C code takes it: 900 lists in each other.
+DEEP = handler(
+    """
+    nested: list[object] = []
+    for _ in range(900):
+        nested = [nested]
+    repr(nested)
+    del nested
+    while (message := request.ws_stream.receive_message()) is not None:
+        request.ws_stream.send_message(message)
+    """
+)
+
+
+@pytest.mark.parametrize("way", ["binary"])
+def test_a_connection_that_waits_gives_its_stack_back(start: Start, tmp_path: Path, way: str) -> None:
+    write(tmp_path, "deep_wsh.py", DEEP)
+    server = start(way=way)
+    assert server.ask("/deep", "first") == "first"
+    before = server.memory()
+    clients = [server.raw("/deep") for _ in range(100)]
+    # A wait takes less than 64 KiB in a debug build, too; the deep calls take several times as much.
+    wait_until(lambda: (server.memory() - before) / 100 < 64 << 10, "memory that was given back")
+    for client in clients:
+        client.send(1, b"hello")
+        assert client.frame().payload == b"hello"
+        client.close()
