@@ -45,6 +45,8 @@ pub struct Config {
     pub handlers: HandlersConfig,
     /// What is logged, and where to.
     pub log: LogConfig,
+    /// The file that the bytes of handlers' connections are recorded in. Default none.
+    pub trace: Option<PathBuf>,
     /// How often the running handler threads are logged. Default `None`: never, as pywebsocket.
     pub thread_monitor: Option<Duration>,
     /// The status page; `None` (default): there is none.
@@ -74,6 +76,7 @@ impl Default for Config {
             policy: PolicyConfig::default(),
             handlers: HandlersConfig::default(),
             log: LogConfig::default(),
+            trace: None,
             thread_monitor: None,
             status: None,
             ready: ReadyConfig::default(),

@@ -15,6 +15,7 @@
 //! - [`http`] – request heads, error pages, files
 //! - [`websocket`] – pure: handshake, header grammar, frames, messages, deflate, close codes
 //! - [`handlers`] – which file serves which resource: registry, watcher, reload
+//! - [`trace`] – `--trace`: the bytes of connections in a file
 //! - [`python_files`] – the files of `python/`, carried inside
 //! - [`bridge`] – the only module that names PyO3: interpreter, loader, handler threads, the Python objects
 
@@ -33,6 +34,7 @@ pub mod scaffold;
 pub mod server;
 pub mod shutdown;
 pub mod status;
+pub mod trace;
 pub mod websocket;
 
 use std::ffi::OsString;

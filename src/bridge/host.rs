@@ -22,6 +22,7 @@ use super::request::Request;
 use super::running::Running;
 use super::socket::Socket;
 use super::stack;
+use super::transport::Duplex;
 use crate::config::PingConfig;
 use crate::handlers::registry::{Handler, Registry};
 use crate::handlers::status::HandlerStatus;
@@ -112,7 +113,7 @@ struct Ready {
 impl ReadyHandler for Ready {
     fn start(self: Box<Self>, connection: HandlerConnection) -> io::Result<()> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let HandlerConnection { transport, unread, head, peer, local, is_https } = connection;
+        let HandlerConnection { transport, unread, head, peer, local, is_https, trace } = connection;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // A request target has no NUL, which a thread's name must not have.
         let name = format!("wsh-{number} {}", head.target);
@@ -123,7 +124,7 @@ impl ReadyHandler for Ready {
             handler: Arc::clone(self.in_use.handler()),
             registry: self.registry,
             on_error: self.on_error,
-            socket: Arc::new(Socket::new(transport, &unread, peer, self.ping)),
+            socket: Arc::new(Socket::new(Duplex::new(transport, trace), &unread, peer, self.ping)),
             head,
             local,
             is_https,

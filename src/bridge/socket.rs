@@ -14,7 +14,6 @@ use super::heartbeat::{Heartbeat, is_pong, may_be_pong};
 use super::stack;
 use super::transport::Duplex;
 use crate::config::PingConfig;
-use crate::handlers::Transport;
 use crate::handlers::traffic::Counters;
 use crate::logging::LOG_REQUEST;
 use crate::websocket::frame::{FrameHeader, HeaderStep, LengthError, missing_in_field, opcode, parse_header};
@@ -247,9 +246,8 @@ fn copy(from: &[u8], to: &mut [MaybeUninit<u8>]) {
 }
 
 impl Socket {
-    /// Takes over a transport and what was already read from it; `ping` says when to ask whether the peer is there.
-    pub fn new(transport: Transport, unread: &Bytes, peer: SocketAddr, ping: Option<PingConfig>) -> Self {
-        let stream = Duplex::from(transport);
+    /// Takes over a connection and what was already read from it; `ping` says when to ask whether the peer is there.
+    pub fn new(stream: Duplex, unread: &Bytes, peer: SocketAddr, ping: Option<PingConfig>) -> Self {
         // Refused by the system: then a silent connection keeps its memory, and nobody is asked.
         let _ = stream.set_read_timeout(Some(READ_PATIENCE));
         Self {

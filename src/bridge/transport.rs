@@ -16,6 +16,7 @@ use rustls::ServerConnection;
 use socket2::{SockRef, Socket};
 
 use crate::handlers::Transport;
+use crate::trace::ConnectionTrace;
 
 /// How much is read from the socket at once under TLS, in bytes: two records of nearly the largest size.
 const WIRE_SIZE: usize = 32 * 1024;
@@ -30,6 +31,8 @@ pub enum Duplex {
     Unix(UnixStream),
     /// TLS on either.
     Tls(Box<Tls>),
+    /// Any of these, recorded.
+    Traced(Box<Traced>),
 }
 
 impl From<Transport> for Duplex {
@@ -48,12 +51,27 @@ impl From<Transport> for Duplex {
 }
 
 impl Duplex {
+    /// A transport, recorded if there is somewhere to.
+    #[must_use]
+    pub fn new(transport: Transport, trace: Option<ConnectionTrace>) -> Self {
+        let inner = Self::from(transport);
+        match trace {
+            None => inner,
+            Some(trace) => Self::Traced(Box::new(Traced { inner, trace })),
+        }
+    }
+
     /// One read; 0 at the end of the stream.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => (&*socket).read(buffer),
             Self::Unix(socket) => (&*socket).read(buffer),
             Self::Tls(tls) => (&**tls).read(buffer),
+            Self::Traced(traced) => {
+                let result = traced.inner.read(buffer);
+                traced.read(&result, buffer);
+                result
+            }
         }
     }
 
@@ -83,6 +101,14 @@ impl Duplex {
                 let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [u8]) };
                 (&**tls).read(buffer)
             }
+            Self::Traced(traced) => {
+                let result = traced.inner.read_with_flags(buffer, flags);
+                let count = *result.as_ref().unwrap_or(&0);
+                // SAFETY: so many were written.
+                let read = unsafe { &*(std::ptr::from_ref(&buffer[..count]) as *const [u8]) };
+                traced.read(&result, read);
+                result
+            }
         }
     }
 
@@ -92,6 +118,7 @@ impl Duplex {
             Self::Tcp(socket) => socket.as_fd(),
             Self::Unix(socket) => socket.as_fd(),
             Self::Tls(tls) => tls.socket.as_fd(),
+            Self::Traced(traced) => return traced.inner.wait_readable(limit),
         };
         // Longer than the system takes: some days.
         let limit =
@@ -110,6 +137,7 @@ impl Duplex {
             Self::Tcp(socket) => socket.set_read_timeout(timeout),
             Self::Unix(socket) => socket.set_read_timeout(timeout),
             Self::Tls(tls) => tls.socket.set_read_timeout(timeout),
+            Self::Traced(traced) => traced.inner.set_read_timeout(timeout),
         }
     }
 
@@ -121,6 +149,17 @@ impl Duplex {
             Self::Tcp(socket) => socket.take(wanted).read_to_end(buffer),
             Self::Unix(socket) => socket.take(wanted).read_to_end(buffer),
             Self::Tls(tls) => tls.take(wanted).read_to_end(buffer),
+            Self::Traced(traced) => {
+                let before = buffer.len();
+                let result = traced.inner.read_up_to(wanted, buffer);
+                traced.trace.received(&buffer[before..]);
+                match &result {
+                    Err(error) => traced.trace.failed(error),
+                    Ok(()) if ((buffer.len() - before) as u64) < wanted => traced.trace.closed_by_client(),
+                    Ok(()) => {}
+                }
+                return result;
+            }
         }
         .map(drop)
     }
@@ -131,29 +170,39 @@ impl Duplex {
             Self::Tcp(socket) => (&*socket).write_vectored(parts),
             Self::Unix(socket) => (&*socket).write_vectored(parts),
             Self::Tls(tls) => tls.write_vectored(parts),
+            Self::Traced(traced) => {
+                let result = traced.inner.write_vectored(parts);
+                let bytes: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+                traced.wrote(&result, &bytes.concat());
+                result
+            }
         }
     }
 
     /// Sends `bytes`, or as much of them as goes out without waiting. A peer that is gone is no error.
     pub fn send_now(&self, bytes: &[u8]) {
+        let _ = self.send_without_waiting(bytes);
+    }
+
+    /// How much of `bytes` went out without waiting; with TLS all of it is kept at least, and goes out before
+    /// anything else.
+    fn send_without_waiting(&self, bytes: &[u8]) -> io::Result<usize> {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        let _ = match self {
-            Self::Tcp(socket) => SockRef::from(socket).send_with_flags(bytes, flags).map(drop),
-            Self::Unix(socket) => SockRef::from(socket).send_with_flags(bytes, flags).map(drop),
-            Self::Tls(tls) => tls.send_now(bytes),
-        };
+        match self {
+            Self::Tcp(socket) => SockRef::from(socket).send_with_flags(bytes, flags),
+            Self::Unix(socket) => SockRef::from(socket).send_with_flags(bytes, flags),
+            Self::Tls(tls) => tls.send_now(bytes).map(|()| bytes.len()),
+            Self::Traced(traced) => {
+                let result = traced.inner.send_without_waiting(bytes);
+                traced.wrote(&result, bytes);
+                result
+            }
+        }
     }
 
     /// Sends all of `bytes` or nothing: `false` when nothing goes out without waiting.
     pub fn send_whole_now(&self, bytes: &[u8]) -> io::Result<bool> {
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        let sent = match self {
-            Self::Tcp(socket) => SockRef::from(socket).send_with_flags(bytes, flags),
-            Self::Unix(socket) => SockRef::from(socket).send_with_flags(bytes, flags),
-            // What does not go out is kept, and goes out before anything else.
-            Self::Tls(tls) => tls.send_now(bytes).map(|()| bytes.len()),
-        };
-        match sent {
+        match self.send_without_waiting(bytes) {
             Ok(count) => {
                 let mut rest = &bytes[count..];
                 while !rest.is_empty() {
@@ -173,6 +222,11 @@ impl Duplex {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Both),
             Self::Unix(socket) => socket.shutdown(Shutdown::Both),
             Self::Tls(tls) => tls.socket.shutdown(Shutdown::Both),
+            Self::Traced(traced) => {
+                traced.trace.closed_by_server();
+                traced.inner.shut();
+                Ok(())
+            }
         };
     }
 
@@ -183,7 +237,37 @@ impl Duplex {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
             Self::Unix(socket) => socket.shutdown(Shutdown::Write),
             Self::Tls(tls) => tls.close(),
+            Self::Traced(traced) => {
+                traced.trace.closed_by_server();
+                traced.inner.close();
+                Ok(())
+            }
         };
+    }
+}
+
+/// A transport whose bytes are recorded.
+pub struct Traced {
+    inner: Duplex,
+    trace: ConnectionTrace,
+}
+
+impl Traced {
+    /// Records a read of what is at the front of `buffer`.
+    fn read(&self, result: &io::Result<usize>, buffer: &[u8]) {
+        match result {
+            Ok(0) if !buffer.is_empty() => self.trace.closed_by_client(),
+            Ok(count) => self.trace.received(&buffer[..*count]),
+            Err(error) => self.trace.failed(error),
+        }
+    }
+
+    /// Records a write of what is at the front of `bytes`.
+    fn wrote(&self, result: &io::Result<usize>, bytes: &[u8]) {
+        match result {
+            Ok(count) => self.trace.sent(&bytes[..*count]),
+            Err(error) => self.trace.failed(error),
+        }
     }
 }
 

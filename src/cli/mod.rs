@@ -295,6 +295,7 @@ impl Options {
             format: self.server.log_format,
             deflate_level: self.log.deflate_log_level,
         };
+        let trace = given(self.server.trace).map(|path| below(&document_root, &path));
         let tls = self.tls.resolve(&document_root, self.server.tls_self_signed)?;
         let root = directory("--websock-handlers", &document_root.join(&self.handlers.websock_handlers))?;
         let scan = match given(self.handlers.scan_dir) {
@@ -332,6 +333,7 @@ impl Options {
                 reload_poll: self.server.reload_poll,
             },
             log,
+            trace,
             thread_monitor: u64::try_from(self.log.thread_monitor_interval_in_sec)
                 .ok()
                 .filter(|seconds| *seconds > 0)

@@ -31,6 +31,7 @@ use rustls::ServerConnection;
 use socket2::Socket;
 
 use crate::http::head::RequestHead;
+use crate::trace::ConnectionTrace;
 
 /// Finds the handler of a resource. One per server.
 pub trait HandlerHost: Send + Sync + 'static {
@@ -68,6 +69,8 @@ pub struct HandlerConnection {
     pub local: (String, u16),
     /// Whether the client came over TLS.
     pub is_https: bool,
+    /// Records the bytes, if that is wanted; those of `head` and `unread` are recorded already.
+    pub trace: Option<ConnectionTrace>,
 }
 
 /// What a connection's bytes go over. Every socket is in blocking mode.

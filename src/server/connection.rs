@@ -23,6 +23,7 @@ use crate::http::files::Files;
 use crate::http::head::{HeadError, HeadParser, RequestHead};
 use crate::http::policy::{PolicyError, PolicySource, unauthorized};
 use crate::logging::{LOG_REQUEST, LOG_SERVER};
+use crate::trace::{Opening, Trace};
 
 /// How much room there is for one read, in bytes: more than most request heads.
 const READ_SIZE: usize = 4096;
@@ -44,6 +45,8 @@ pub(super) struct Context {
     pub(super) tls: Option<Arc<Tls>>,
     /// How long a client may take for a request head, and for a TLS handshake.
     pub(super) head_timeout: Duration,
+    /// Where the connections of handlers are recorded.
+    pub(super) trace: Option<Arc<Trace>>,
     /// The handlers.
     pub(super) host: Arc<dyn HandlerHost>,
     /// The CGI scripts.
@@ -215,13 +218,22 @@ impl Connection {
         let is_https = self.socket.is_tls();
         let transport = self.socket.into_transport()?;
         let resource = head.target.clone();
+        let local = &self.context.local;
+        let trace = self.context.trace.as_ref().map(|trace| {
+            let opening = Opening { peer: self.peer, local, tls: is_https, resource: &resource };
+            let trace = trace.connection(&opening);
+            trace.received(&head.raw);
+            trace.received(&self.input);
+            trace
+        });
         let started = ready.start(HandlerConnection {
             transport,
             unread: self.input.freeze(),
             head,
             peer: self.peer,
-            local: self.context.local.clone(),
+            local: local.clone(),
             is_https,
+            trace,
         });
         if let Err(error) = started {
             tracing::error!(target: LOG_REQUEST, "Cannot start a handler thread for {resource:?}: {error}");

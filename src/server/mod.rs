@@ -32,6 +32,7 @@ use crate::http::policy::PolicySource;
 use crate::logging::LOG_SERVER;
 use crate::shutdown;
 use crate::status::Status;
+use crate::trace::Trace;
 use connection::Context;
 use listener::Listener;
 use script::Scripts;
@@ -57,6 +58,7 @@ pub fn serve(
     status: Option<Status>,
 ) -> Result<(), StartError> {
     let tls = load_tls(&config)?;
+    let trace = open_trace(&config)?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         // First the signals: who reads the ready line may send one at once.
@@ -77,7 +79,7 @@ pub fn serve(
         let ended = end_handlers(Arc::clone(&host), config.grace, stop.clone());
         let ended = ended.map_err(StartError::Runtime)?;
         let ending = tokio::spawn(is_done(ended, config.grace + END_TIME, stop.clone()));
-        run_with(listeners, config, host, asked, stop, tls).await?;
+        run_with(listeners, config, host, asked, stop, Opened { tls, trace }).await?;
         // It reports a panic itself.
         Ok(ending.await.unwrap_or(false))
     });
@@ -151,8 +153,8 @@ pub async fn run(
     asked: Asked,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
-    let tls = load_tls(&config)?;
-    run_with(listeners, config, host, asked, stop, tls).await
+    let opened = Opened { tls: load_tls(&config)?, trace: open_trace(&config)? };
+    run_with(listeners, config, host, asked, stop, opened).await
 }
 
 /// Whether the certificates that `config` names can be used, for those who want to know before [`run`].
@@ -164,14 +166,25 @@ fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, StartError> {
     config.tls.as_ref().map(|tls| Tls::load(tls).map(Arc::new)).transpose()
 }
 
+fn open_trace(config: &Config) -> Result<Option<Arc<Trace>>, StartError> {
+    config.trace.as_deref().map(|path| Trace::open(path).map(Arc::new)).transpose()
+}
+
+/// What was opened for a server before it serves.
+struct Opened {
+    tls: Option<Arc<Tls>>,
+    trace: Option<Arc<Trace>>,
+}
+
 async fn run_with(
     listeners: Listeners,
     config: Arc<Config>,
     host: Arc<dyn HandlerHost>,
     asked: Asked,
     stop: CancellationToken,
-    tls: Option<Arc<Tls>>,
+    opened: Opened,
 ) -> Result<(), StartError> {
+    let Opened { tls, trace } = opened;
     let grace = config.grace;
     let files = Files {
         root: config.document_root.clone(),
@@ -191,6 +204,7 @@ async fn run_with(
         ),
         tls: tls.clone(),
         head_timeout: config.head_timeout,
+        trace,
         host,
         policy: asked.policy,
         stop: stop.clone(),

@@ -291,6 +291,10 @@ class RawClient:
 
     def handshake(self, resource: str, *headers: str) -> None:
         """Sends an opening handshake."""
+        self.socket.sendall(self.opening(resource, *headers))
+
+    def opening(self, resource: str, *headers: str) -> bytes:
+        """An opening handshake."""
         lines = [
             f"GET {resource} HTTP/1.1",
             "Host: a.example",
@@ -300,7 +304,7 @@ class RawClient:
             "Sec-WebSocket-Version: 13",
             *headers,
         ]
-        self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def response(self) -> tuple[int, dict[str, str]]:
         """Status and fields (names in lower case) of a response's head."""

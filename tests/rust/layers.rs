@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "program"]),
     ("embed", &["bridge", "handlers", "http", "logging", "server"]),
@@ -21,7 +21,8 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("logging", &[]),
     ("shutdown", &["logging"]),
-    ("server", &["handlers", "http", "logging", "shutdown", "status"]),
+    ("server", &["handlers", "http", "logging", "shutdown", "status", "trace"]),
+    ("trace", &["logging"]),
     ("status", &["handlers", "logging"]),
     ("http", &[]),
     ("websocket", &[]),
@@ -29,8 +30,8 @@ const MAY_USE: [(&str, &[&str]); 16] = [
 
 /// The same for the two parts that stand between the server and Python.
 const MAY_USE_BETWEEN: [(&str, &[&str]); 2] = [
-    ("handlers", &["http"]),
-    ("bridge", &["handlers", "http", "logging", "python_files", "shutdown", "websocket"]),
+    ("handlers", &["http", "trace"]),
+    ("bridge", &["handlers", "http", "logging", "python_files", "shutdown", "trace", "websocket"]),
 ];
 
 fn source_files(folder: &Path, found: &mut Vec<PathBuf>) {

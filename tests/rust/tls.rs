@@ -10,6 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use wshost::bridge::socket::{FrameReadError, Socket};
+use wshost::bridge::transport::Duplex;
 use wshost::config::{ClientAuth, TlsConfig};
 use wshost::handlers::{HandlerConnection, Transport};
 
@@ -106,7 +107,7 @@ fn pem(authority: &Authority) -> String {
 
 /// What a handler has.
 fn socket(taken: HandlerConnection) -> Arc<Socket> {
-    Arc::new(Socket::new(taken.transport, &taken.unread, taken.peer, None))
+    Arc::new(Socket::new(Duplex::from(taken.transport), &taken.unread, taken.peer, None))
 }
 
 /// A connection over TLS.

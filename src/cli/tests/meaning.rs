@@ -37,7 +37,7 @@ fn no_option_means_pywebsockets_defaults() {
     assert_eq!(config.grace, Config::default().grace);
     assert_eq!(config.head_timeout, Config::default().head_timeout);
     assert_eq!(config.max_message_size, Config::default().max_message_size);
-    assert_eq!(config.ping, None);
+    assert_eq!((config.ping, config.trace), (None, None));
     assert_eq!((config.log.max_size, config.log.backups), (262_144, 5));
     assert_eq!((config.log.format, config.log.deflate_level), (LogFormat::Text, LogLevel::Warning));
     assert_eq!(config.tls, None);

@@ -164,6 +164,7 @@ fn takes_every_option_in_every_spelling() {
         (&["--head_timeout=1.5"], head),
         (&["--max-message-size", "1024"], size),
         (&["--max_message_size=1024"], size),
+        (&["--trace", "t.jsonl"], |o| o.server.trace.as_deref() == Some(Path::new("t.jsonl"))),
         (&["--ping-interval", "1.5"], ping),
         (&["--ping_interval=1.5"], ping),
         (&["--ping-timeout", "1.5"], answer),

@@ -35,6 +35,7 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--ping-timeout", "0"], "more than 0"),
         (&["--ready-fd=-1"], "0.."),
         (&["--fd=-1"], "0.."),
+        (&["--trace"], "FILE"),
         (&["--fd", "3", "--unix", "ws.sock"], "cannot be used with"),
         (&["handlers"], "'handlers'"),
         (&["--", "--po"], "--po"),
