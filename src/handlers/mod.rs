@@ -10,6 +10,7 @@ pub mod map_file;
 pub mod registry;
 pub mod reload;
 pub mod resource;
+mod slow_loads;
 pub mod snapshot;
 pub mod status;
 mod tasks;

@@ -22,6 +22,7 @@ use super::files::{Files, Finished, MapState, Scope};
 use super::map_file;
 use super::reload::{self, FileState, Load, ReloadReport};
 use super::resource::{self, HandlerTree, cannot_be_read};
+use super::slow_loads::SlowLoads;
 pub use super::snapshot::{Digest, Handler, Snapshot};
 use super::status::Broken;
 use super::tasks::{self, Task};
@@ -84,8 +85,10 @@ impl<L: Loader> Registry<L> {
     fn load_first(&self) {
         let mut files = self.files.lock();
         let mut report = ReloadReport::default();
+        let notice = SlowLoads::new();
         for load in files.look(&self.tree, &Scope::Everything, &mut report).0 {
             let path = load.path().to_owned();
+            notice.begins(&path);
             files.take_in(path, Finished::run(load, &*self.loader), &mut report);
         }
         self.conclude(&mut files, &mut report);

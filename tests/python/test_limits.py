@@ -1,9 +1,13 @@
 """What a client may not do without end: each limit has its own clear outcome."""
 
+import contextlib
+import os
 import socket
+import threading
+import time
 from pathlib import Path
 
-from serving import ECHO, RawClient, Start, client_frame, close_body, handler, write
+from serving import ECHO, SECONDS, RawClient, Start, client_frame, close_body, handler, wait_until, write
 
 HUGE = (1 << 62).to_bytes(8, "big")
 
@@ -77,6 +81,23 @@ def test_pings_without_end(start: Start, tmp_path: Path) -> None:
     assert server.memory("VmHWM") - before < 16 << 20
 
 
+def test_empty_fragments_without_end(start: Start, tmp_path: Path) -> None:
+    # Each is taken and forgotten; the message is still one when its end comes.
+    write(tmp_path, "echo_wsh.py", ECHO)
+    server = start()
+    server.ask("/echo", "warm")
+    before = server.memory("VmHWM")
+    empty = client_frame(0, fin=False) * 10_000
+    with server.raw("/echo") as client:
+        client.send(1, b"a", fin=False)
+        for _ in range(50):
+            client.socket.sendall(empty)
+        assert server.ask("/echo", "alive") == "alive"
+        client.send(0, b"z")
+        assert client.frame().payload == b"az"
+    assert server.memory("VmHWM") - before < 8 << 20
+
+
 def test_a_subprotocol_cannot_bring_fields_of_its_own(start: Start, tmp_path: Path) -> None:
     handshake = 'request.ws_protocol = "a\\r\\nX-Evil: 1"'
     write(tmp_path, "a_wsh.py", handler("pass", handshake))
@@ -84,6 +105,58 @@ def test_a_subprotocol_cannot_bring_fields_of_its_own(start: Start, tmp_path: Pa
         status, fields = client.response()
         assert status >= 400
         assert "x-evil" not in fields
+
+
+def test_extra_headers_go_out_as_they_are(start: Start, tmp_path: Path) -> None:
+    # The contract: tests of browsers send broken headers on purpose, and they come from the handler.
+    handshake = """
+    request.extra_headers.append(("X-One", "1\\r\\nX-Two: 2"))
+    request.extra_headers.append(("X Three ", "\\x01\\xe9 "))
+    """
+    write(tmp_path, "a_wsh.py", handler("pass", handshake))
+    with start().raw("/a", upgraded=False) as client:
+        client.send(8, close_body(1000))
+        head = client.rest().partition(b"\r\n\r\n")[0]
+    assert head.endswith(b"\r\nX-One: 1\r\nX-Two: 2\r\nX Three : \x01\xc3\xa9 ")
+
+
+def test_a_slow_head_ends_with_the_time_limit(start: Start, tmp_path: Path) -> None:
+    # The limit is for the whole head: a byte now and then does not begin it anew.
+    server = start("--head-timeout", "0.5")
+    with RawClient(server.host, server.port) as client:
+        client.socket.sendall(b"GET / HTTP/1.1\r\nX: ")
+        answered = threading.Event()
+        answer: list[bytes] = []
+
+        def read() -> None:
+            answer.append(client.rest())
+            answered.set()
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        deadline = time.monotonic() + SECONDS
+        while not answered.wait(0.01) and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                client.socket.sendall(b"x")
+        assert answered.is_set(), "the head may take for ever"
+        reader.join(SECONDS)
+    assert answer[0].startswith(b"HTTP/1.0 408 ")
+
+
+def test_a_slow_handler_is_not_in_the_time_limit_of_heads(start: Start, tmp_path: Path) -> None:
+    # Its opening handshake waits until somebody opens the other end of the pipe.
+    os.mkfifo(tmp_path / "go")
+    handshake = f"open({str(tmp_path / 'go')!r}).close()"
+    write(tmp_path, "slow_wsh.py", handler("request.ws_stream.send_message('late')", handshake))
+    server = start("--head-timeout", "0.1")
+    with server.raw("/slow", upgraded=False) as client:
+        wait_until(server.handler_threads, "the handler")
+        # The limit passes for somebody who came later.
+        with RawClient(server.host, server.port) as silent:
+            assert silent.rest() == b""
+        (tmp_path / "go").write_text("")
+        assert client.response()[0] == 101
+        assert client.frame().payload == b"late"
 
 
 def test_a_request_does_not_hide_in_another(start: Start, tmp_path: Path) -> None:

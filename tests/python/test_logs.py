@@ -4,11 +4,12 @@ import json
 import os
 import pty
 import re
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
-from serving import Server, environment, program, talk
+from serving import RawClient, Server, environment, program, talk
 from websockets.exceptions import ConnectionClosed
 
 LOGGING = """
@@ -75,6 +76,56 @@ def test_what_a_client_sends_cannot_forge_a_record(root: Path) -> None:
     # The ready line is not of the log.
     others = [line for line in lines if line not in records and not line.startswith("wshost: listening")]
     assert all(line.startswith("  ") for line in others), others
+
+
+EVIL = b"\x1b[31mred\x1b[0m\x9b2J\x85\x08\x7f\r[2026-01-01 00:00:00,000] [INFO] forged: record"
+FOLDED = EVIL + b"\r\n [2026-01-01 00:00:00,000] [INFO] forged: record"
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET /log?" + EVIL.replace(b" ", b"%20") + b" HTTP/1.1",
+        b"GET /log%0a%1b[31m HTTP/1.1",
+        b"GET /log HTTP/1.1",
+        b"GET " + EVIL + b" HTTP/1.1",
+        b"GET /none" + EVIL.replace(b" ", b"") + b" HTTP/1.1",
+        EVIL.replace(b" ", b"") + b" /log_wsh.py HTTP/1.1",
+        b"GET /log HTTP/" + EVIL.replace(b" ", b""),
+    ],
+    ids=["query", "escaped", "fields", "words", "path", "method", "version"],
+)
+def test_no_part_of_a_head_can_forge_a_record(root: Path, request_line: bytes) -> None:
+    fields = {
+        b"Host": b"a",
+        b"Upgrade": b"websocket",
+        b"Connection": b"Upgrade",
+        b"Sec-WebSocket-Version": b"13",
+        b"Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25jZQ==",
+        b"Origin": FOLDED,
+        b"User-Agent": FOLDED,
+        b"X-" + EVIL.replace(b" ", b""): FOLDED,
+    }
+    head = b"".join(b"\r\n" + name + b": " + value for name, value in fields.items())
+    requests = [head]
+    for name in (b"Upgrade", b"Connection", b"Sec-WebSocket-Version", b"Sec-WebSocket-Key"):
+        requests.append(head.replace(fields[name], FOLDED, 1))
+    requests += [
+        head + b"\r\nSec-WebSocket-" + name + b": " + FOLDED for name in (b"Protocol", b"Extensions")
+    ]
+    with Server(root, "--log-level", "debug") as server:
+        for fields_sent in requests:
+            with RawClient(server.host, server.port) as client:
+                client.socket.sendall(request_line + fields_sent + b"\r\n\r\n")
+                client.socket.shutdown(socket.SHUT_WR)
+                client.rest()
+        assert server.stop() == 0
+        text = server.log.rest()
+    lines = [line for line in text.split("\n") if not line.startswith("wshost: listening")]
+    assert len(lines) > len(requests)
+    assert all(line == "" or line.startswith("  ") or re.match(RECORD, line) for line in lines), text
+    assert "\n[2026-01-01" not in text
+    assert not re.search(r"[^\n\t\x20-\x7e\xa0-\uffff]", text), repr(text)
 
 
 def test_json_is_one_object_a_line(root: Path) -> None:

@@ -2,11 +2,24 @@
 
 import signal
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
-from serving import ECHO, Frame, Start, wait_until
+from serving import (
+    ECHO,
+    SECONDS,
+    Frame,
+    Output,
+    RawClient,
+    Start,
+    environment,
+    handler,
+    program,
+    wait_until,
+    write,
+)
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -93,6 +106,83 @@ def test_a_second_signal_waits_for_nobody(
         assert server.process.poll() is None
         server.process.send_signal(number)
         assert server.process.wait(20) == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("sent", "options"),
+    [
+        (b"GET /echo HTT", []),
+        (b"GET /echo HTTP/1.1\r\nHost: a\r\nUpgr", []),
+        # The beginning of a TLS record with a ClientHello.
+        (b"", ["--tls-self-signed"]),
+        (b"\x16\x03\x01\x02\x00\x01\x00", ["--tls-self-signed"]),
+    ],
+    ids=["request line", "fields", "silent tls", "tls"],
+)
+def test_nobody_waits_for_a_peer_in_the_middle_of_its_request(
+    start: Start, tmp_path: Path, sent: bytes, options: "list[str]", number: int
+) -> None:
+    server = start("--grace", "600", "--head-timeout", "600", *options)
+    idle = server.descriptors()
+    with RawClient(server.host, server.port) as client:
+        client.socket.sendall(sent)
+        wait_until(lambda: len(server.descriptors()) > len(idle), "the connection")
+        assert server.stop(number) == 0
+        assert client.rest() == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_opening_handshake_that_waits_does_not_hold_up_the_end(
+    start: Start, tmp_path: Path, way: str, number: int
+) -> None:
+    handshake = "print('waiting', flush=True)\nthreading.Event().wait()"
+    write(tmp_path, "waits_wsh.py", handler("pass", handshake, "import threading"))
+    server = start("--grace", "0.1", way=way)
+    with server.raw("/waits", upgraded=False) as client:
+        server.output.wait_for("^waiting$")
+        assert server.stop(number) == 0
+        # No frame before the handshake is done.
+        assert client.rest() == b""
+    assert "1 handlers do not end" in server.log.rest()
+
+
+NEVER_LOADED = """
+import threading
+print("importing", flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_start_that_waits_for_a_handler_file_says_so_and_ends(
+    tmp_path: Path, way: str, number: int
+) -> None:
+    write(tmp_path, "never_wsh.py", NEVER_LOADED)
+    command = [*program(way), "-p", "0", "-d", str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), **pipes)
+    try:
+        output, log = Output(process.stdout), Output(process.stderr)
+        output.wait_for("^importing$")
+        log.wait_for(r"\[WARNING\] .*never_wsh\.py takes long to load; nothing is served before")
+        process.send_signal(number)
+        # As a process that has no handler for the signal.
+        assert process.wait(SECONDS) in (-number, 128 + number)
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+
+
+def test_a_handler_file_that_never_loads_again_does_not_hold_up_the_end(
+    start: Start, tmp_path: Path, way: str
+) -> None:
+    write(tmp_path, "a_wsh.py", ECHO)
+    server = start("--log-level", "info", way=way)
+    write(tmp_path, "a_wsh.py", NEVER_LOADED)
+    server.log.wait_for("a_wsh.py takes long to load")
+    assert server.ask("/a", "old") == "old"
+    assert server.stop() == 0
 
 
 def test_sighup_reads_the_map_file_again(start: Start, tmp_path: Path, way: str) -> None:
