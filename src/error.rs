@@ -38,6 +38,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file with secrets would be served.
+    #[error("{option} {}: clients could fetch it, it lies under --document-root; name a file elsewhere", path.display())]
+    Served {
+        /// The option, as typed (`--trace`).
+        option: &'static str,
+        /// The file it names.
+        path: PathBuf,
+    },
     /// Options for TLS that do not go together.
     #[error("{0}")]
     Tls(&'static str),

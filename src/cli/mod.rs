@@ -295,7 +295,8 @@ impl Options {
             format: self.server.log_format,
             deflate_level: self.log.deflate_log_level,
         };
-        let trace = given(self.server.trace).map(|path| below(&document_root, &path));
+        let trace = given(self.server.trace).map(|path| private_file("--trace", &path, &document_root));
+        let trace = trace.transpose()?;
         let tls = self.tls.resolve(&document_root, self.server.tls_self_signed)?;
         let root = directory("--websock-handlers", &document_root.join(&self.handlers.websock_handlers))?;
         let scan = match given(self.handlers.scan_dir) {
@@ -446,6 +447,16 @@ fn scan_directory(root: &Path, scan: &Path) -> Result<PathBuf, StartError> {
     } else {
         Err(StartError::ScanOutsideRoot { scan, root: root.to_owned() })
     }
+}
+
+/// The absolute path of a file that clients must not be able to fetch. It counts from where the program was started.
+fn private_file(option: &'static str, path: &Path, document_root: &Path) -> Result<PathBuf, StartError> {
+    let path = absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().unwrap_or(&path);
+    // A path that leads nowhere is reported when the file is opened.
+    let real = fs::canonicalize(&path).or_else(|_| fs::canonicalize(folder)).unwrap_or_else(|_| path.clone());
+    let root = fs::canonicalize(document_root).unwrap_or_else(|_| document_root.to_owned());
+    if real.starts_with(root) { Err(StartError::Served { option, path }) } else { Ok(path) }
 }
 
 /// `path` if it is a file that can be opened for reading.

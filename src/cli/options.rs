@@ -257,7 +257,7 @@ pub struct ServerOptions {
     )]
     pub max_message_size: u64,
     /// File to append the bytes of each connection of a handler to, credentials and all (docs/trace.md), relative to
-    /// the document root
+    /// where wshost was started; not under the document root
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub trace: Option<PathBuf>,
     /// How long a client may be silent, while a handler waits for it, before it is sent a ping; 0: for ever

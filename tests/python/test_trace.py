@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import ECHO, RawClient, Start, client_frame, close_body, handler, run, wait_until, write
-
-GREETER = handler('request.ws_stream.send_message("hello")')
+from serving import ECHO, RawClient, Start, client_frame, close_body, run, wait_until, write
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -50,15 +48,19 @@ def secured(client: RawClient) -> None:
 
 
 @pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """What the servers are started on, beside the trace."""
+    return write(tmp_path, "root/echo_wsh.py", ECHO).parent
+
+
+@pytest.fixture
 def path(tmp_path: Path) -> Path:
-    write(tmp_path, "echo_wsh.py", ECHO)
-    write(tmp_path, "hello_wsh.py", GREETER)
     return tmp_path / "trace"
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_every_byte_is_recorded(start: Start, path: Path, tls: bool) -> None:
-    server = start("--trace", "trace", *(["--tls-self-signed"] if tls else []))
+def test_every_byte_is_recorded(start: Start, root: Path, path: Path, tls: bool) -> None:
+    server = start("--trace", "../trace", *(["--tls-self-signed"] if tls else []), root=root)
     with RawClient(server.host, server.port) as client:
         if tls:
             secured(client)
@@ -88,8 +90,8 @@ def test_every_byte_is_recorded(start: Start, path: Path, tls: bool) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_what_came_with_the_head_and_how_it_ended(start: Start, path: Path) -> None:
-    server = start("--trace", "trace")
+def test_what_came_with_the_head_and_how_it_ended(start: Start, root: Path, path: Path) -> None:
+    server = start("--trace", "../trace", root=root)
     with RawClient(server.host, server.port) as client:
         head = client.opening("/echo")
         client.socket.sendall(head + client_frame(1, b"early"))
@@ -101,9 +103,11 @@ def test_what_came_with_the_head_and_how_it_ended(start: Start, path: Path) -> N
     assert end_of(path, 1) == "client"
 
 
-def test_connections_at_one_time_are_kept_apart_and_runs_appended(start: Start, path: Path) -> None:
+def test_connections_at_one_time_are_kept_apart_and_runs_appended(
+    start: Start, root: Path, path: Path
+) -> None:
     for _ in range(2):
-        server = start("--trace", "trace")
+        server = start("--trace", "../trace", root=root)
         with (
             server.talk("/echo", compression=None) as first,
             server.talk("/echo", compression=None) as second,
@@ -125,15 +129,26 @@ def test_connections_at_one_time_are_kept_apart_and_runs_appended(start: Start, 
         assert received.count(b"first") + received.count(b"second") == 3
 
 
-def test_a_trace_that_cannot_be_opened(path: Path) -> None:
-    root = str(path.parent)
-    done = run("-p", "0", "-d", root, "--trace", "gone/trace")
-    expected = f"wshost: --trace {root}/gone/trace: No such file or directory (os error 2); check the path"
+def test_a_trace_that_cannot_be_opened(root: Path, path: Path) -> None:
+    done = run("-p", "0", "-d", str(root), "--trace", f"{path}/trace")
+    expected = f"wshost: --trace {path}/trace: No such file or directory (os error 2); check the path"
     assert (done.returncode, done.stderr) == (1, f"{expected} and its permissions\n")
 
 
-def test_a_full_disk_costs_the_trace_only(start: Start, path: Path) -> None:
-    server = start("--trace", "/dev/full")
+@pytest.mark.parametrize("name", ["trace", "linked", "../link/trace"])
+def test_a_trace_that_clients_could_fetch(root: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to(root)
+    (root / "linked").symlink_to(write(root, "file", ""))
+    done = run("-p", "0", "-d", str(root), "--trace", name, cwd=root)
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        ": clients could fetch it, it lies under --document-root; name a file elsewhere\n"
+    )
+    assert not (root / "trace").exists()
+
+
+def test_a_full_disk_costs_the_trace_only(start: Start, root: Path) -> None:
+    server = start("--trace", "/dev/full", root=root)
     for _ in range(2):
         assert server.ask("/echo", "still") == "still"
     assert server.stop() == 0
