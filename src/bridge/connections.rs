@@ -151,7 +151,7 @@ fn say_goodbye(mut unsent: Vec<Arc<Socket>>, time: Duration) {
     let frame = goodbye();
     let deadline = Instant::now() + time;
     loop {
-        unsent.retain(|socket| !socket.send_now(&frame));
+        unsent.retain(|socket| !socket.send_close_now(&frame));
         if unsent.is_empty() || Instant::now() >= deadline {
             return;
         }

@@ -19,7 +19,7 @@ pub struct Heartbeat {
     config: PingConfig,
     /// Whether a ping is out that nothing has come after.
     is_asked: AtomicBool,
-    /// Whether our close frame is out: nothing is sent behind it.
+    /// Whether our close frame goes out: nothing is sent behind it.
     is_closing: AtomicBool,
 }
 
@@ -34,9 +34,14 @@ impl Heartbeat {
         if self.is_asked.load(Ordering::Relaxed) { self.config.timeout } else { self.config.interval }
     }
 
-    /// Our close frame went out.
+    /// Our close frame goes out.
     pub fn closing(&self) {
         self.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing may be sent any more.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
     }
 
     /// Something came.
@@ -45,12 +50,12 @@ impl Heartbeat {
     }
 
     /// Nothing came for as long as [`patience`](Self::patience) says: asks with `send`, which gives `false` when it
-    /// cannot be done now. The error: the peer was asked, and said nothing.
+    /// cannot be done now, and `true` when it was done or must not be. The error: the peer said nothing before.
     pub fn silent(&self, send: impl FnOnce(&[u8]) -> io::Result<bool>) -> io::Result<()> {
         if self.is_asked.load(Ordering::Relaxed) {
             return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
         }
-        if self.is_closing.load(Ordering::Relaxed) || send(&ping())? {
+        if send(&ping())? {
             self.is_asked.store(true, Ordering::Relaxed);
         }
         Ok(())

@@ -363,6 +363,7 @@ impl Socket {
         while !stream.wait_readable(Some(heartbeat.patience().saturating_sub(waited)))? {
             waited = Duration::ZERO;
             let asked = heartbeat.silent(|ping| match self.writing.try_lock() {
+                Some(_turn) if heartbeat.is_closing() => Ok(true),
                 Some(_turn) => stream.send_whole_now(ping),
                 // A thread that is writing will find out itself.
                 None => Ok(false),
@@ -550,14 +551,15 @@ impl Socket {
 
     /// Writes a frame as [`Self::write`] does; data frames with the FIN bit count as messages.
     pub fn write_frame(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
-        self.write(head, body)?;
-        if head.first().is_some_and(|first| first & 0x80 != 0 && !opcode::is_control(first & 0x0f)) {
-            self.counters.message_sent();
-        }
         if let Some(heartbeat) = &self.heartbeat
             && head.first().is_some_and(|first| first & 0x0f == opcode::CLOSE)
         {
+            // Before it goes out: a thread that asks the peer looks when nobody is writing.
             heartbeat.closing();
+        }
+        self.write(head, body)?;
+        if head.first().is_some_and(|first| first & 0x80 != 0 && !opcode::is_control(first & 0x0f)) {
+            self.counters.message_sent();
         }
         Ok(())
     }
@@ -582,11 +584,14 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends `bytes` without waiting for the peer. `false`: another thread is writing; later it may work.
-    pub fn send_now(&self, bytes: &[u8]) -> bool {
+    /// Sends a close frame without waiting for the peer. `false`: another thread is writing; later it may work.
+    pub fn send_close_now(&self, frame: &[u8]) -> bool {
         let Ok(stream) = self.open() else { return true };
         let Some(_turn) = self.writing.try_lock() else { return false };
-        stream.send_now(bytes);
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.closing();
+        }
+        stream.send_now(frame);
         true
     }
 

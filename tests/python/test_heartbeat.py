@@ -1,11 +1,23 @@
 """`--ping-interval`, `--ping-timeout`: clients that are gone without a word are found, others left alone."""
 
+import signal
 import ssl
 import threading
 from pathlib import Path
 
 import pytest
-from serving import SECONDS, RawClient, Server, Start, client_frame, close_body, handler, wait_until, write
+from serving import (
+    SECONDS,
+    Frame,
+    RawClient,
+    Server,
+    Start,
+    client_frame,
+    close_body,
+    handler,
+    wait_until,
+    write,
+)
 from websockets.sync.client import connect
 
 # Tells of each message, of pongs, and of how it ended.
@@ -38,7 +50,7 @@ def begin(start: Start, scheme: str, tmp_path: Path, options: list[str]) -> Serv
     return start("--log-level", "info", *options, *(["--tls-self-signed"] if scheme == "wss" else []))
 
 
-def open_raw(server: Server, scheme: str) -> RawClient:
+def open_raw(server: Server, scheme: str, resource: str = "/a") -> RawClient:
     client = RawClient(server.host, server.port)
     if scheme == "wss":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -46,7 +58,7 @@ def open_raw(server: Server, scheme: str) -> RawClient:
         context.verify_mode = ssl.CERT_NONE
         client.socket = context.wrap_socket(client.socket)
         client._file = client.socket.makefile("rb")
-    client.handshake("/a")
+    client.handshake(resource)
     assert client.response()[0] == 101
     return client
 
@@ -117,6 +129,28 @@ def test_pings_come_between_frames(start: Start, scheme: str, tmp_path: Path) ->
         assert client.frame().opcode == PING
         client.socket.sendall(large[60_000:])
         assert message(client) == b"100002 1"
+
+
+def test_nothing_comes_behind_the_close_frame(start: Start, scheme: str, tmp_path: Path) -> None:
+    # A peer that does not answer it is not asked, and is given up all the same.
+    write(tmp_path, "close_wsh.py", handler("request.ws_stream.close_connection(4000, 'enough')"))
+    server = begin(start, scheme, tmp_path, SOON)
+    with open_raw(server, scheme, "/close") as client:
+        assert client.rest() == b"\x88\x08" + close_body(4000, "enough")
+    server.log.wait_for(r"127\.0\.0\.1:\d+: gone without a word")
+    wait_until(lambda: not server.handler_threads(), "the end of the handler")
+
+
+def test_nothing_comes_behind_the_close_frame_of_a_stop(start: Start, scheme: str, tmp_path: Path) -> None:
+    server = begin(start, scheme, tmp_path, [*PATIENT, "--grace", "1"])
+    with open_raw(server, scheme) as client:
+        ping = client.frame()
+        server.process.send_signal(signal.SIGTERM)
+        assert client.frame() == Frame(8, close_body(1001))
+        # It would be asked again now.
+        client.send(PONG, ping.payload)
+        assert client.rest() == b""
+    assert server.process.wait(SECONDS) == 0
 
 
 def test_any_byte_is_a_sign_of_life(start: Start, scheme: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from serving import ECHO, SECONDS, RawClient, Start, client_frame, close_body, handler, wait_until, write
 
 HUGE = (1 << 62).to_bytes(8, "big")
@@ -118,6 +119,26 @@ def test_extra_headers_go_out_as_they_are(start: Start, tmp_path: Path) -> None:
         client.send(8, close_body(1000))
         head = client.rest().partition(b"\r\n\r\n")[0]
     assert head.endswith(b"\r\nX-One: 1\r\nX-Two: 2\r\nX Three : \x01\xc3\xa9 ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "explanation"),
+    [
+        ("A: b\r\n" * 101, b"got more than 100 headers"),
+        (f"A: {'b' * 60_000}\r\n" * 9, b"got more than 524288 bytes"),
+        (f"A: {'b' * 65_536}\r\n", b"got more than 65536 bytes when reading header line"),
+    ],
+    ids=["lines", "size", "line"],
+)
+def test_a_head_has_limits(start: Start, tmp_path: Path, fields: str, explanation: bytes) -> None:
+    write(tmp_path, "echo_wsh.py", ECHO)
+    server = start()
+    with RawClient(server.host, server.port) as client:
+        client.socket.sendall(f"GET /echo HTTP/1.1\r\n{fields}\r\n".encode())
+        answer = client.rest()
+    assert answer.startswith(b"HTTP/1.0 431 ")
+    assert explanation in answer
+    assert server.ask("/echo", "alive") == "alive"
 
 
 def test_a_slow_head_ends_with_the_time_limit(start: Start, tmp_path: Path) -> None:

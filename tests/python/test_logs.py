@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from serving import RawClient, Server, environment, program, talk
+from serving import RawClient, Server, environment, handler, program, talk, write
 from websockets.exceptions import ConnectionClosed
 
 LOGGING = """
@@ -78,54 +78,96 @@ def test_what_a_client_sends_cannot_forge_a_record(root: Path) -> None:
     assert all(line.startswith("  ") for line in others), others
 
 
-EVIL = b"\x1b[31mred\x1b[0m\x9b2J\x85\x08\x7f\r[2026-01-01 00:00:00,000] [INFO] forged: record"
-FOLDED = EVIL + b"\r\n [2026-01-01 00:00:00,000] [INFO] forged: record"
+EVIL = b"\x1b[31m\x9b2J\x08\x7f'\"\\"
+"""Steers a terminal, and would end a quoted text."""
+FOLDED = EVIL + b"\x85\r\n [2026-01-01 00:00:00,000] [INFO] forged: record"
+WORDS = b"GET / /\r" + EVIL + b" HTTP/1.1"
+"""A request line with a word too many."""
+OPENING = {
+    b"Host": b"a",
+    b"Upgrade": b"websocket",
+    b"Connection": b"Upgrade",
+    b"Sec-WebSocket-Version": b"13",
+    b"Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 
-@pytest.mark.parametrize(
-    "request_line",
-    [
-        b"GET /log?" + EVIL.replace(b" ", b"%20") + b" HTTP/1.1",
-        b"GET /log%0a%1b[31m HTTP/1.1",
-        b"GET /log HTTP/1.1",
-        b"GET " + EVIL + b" HTTP/1.1",
-        b"GET /none" + EVIL.replace(b" ", b"") + b" HTTP/1.1",
-        EVIL.replace(b" ", b"") + b" /log_wsh.py HTTP/1.1",
-        b"GET /log HTTP/" + EVIL.replace(b" ", b""),
-    ],
-    ids=["query", "escaped", "fields", "words", "path", "method", "version"],
-)
-def test_no_part_of_a_head_can_forge_a_record(root: Path, request_line: bytes) -> None:
-    fields = {
-        b"Host": b"a",
-        b"Upgrade": b"websocket",
-        b"Connection": b"Upgrade",
-        b"Sec-WebSocket-Version": b"13",
-        b"Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25jZQ==",
-        b"Origin": FOLDED,
-        b"User-Agent": FOLDED,
-        b"X-" + EVIL.replace(b" ", b""): FOLDED,
-    }
-    head = b"".join(b"\r\n" + name + b": " + value for name, value in fields.items())
-    requests = [head]
-    for name in (b"Upgrade", b"Connection", b"Sec-WebSocket-Version", b"Sec-WebSocket-Key"):
-        requests.append(head.replace(fields[name], FOLDED, 1))
-    requests += [
-        head + b"\r\nSec-WebSocket-" + name + b": " + FOLDED for name in (b"Protocol", b"Extensions")
-    ]
+def python(text: bytes) -> str:
+    """How Python code quotes what came from a client."""
+    return repr(text.decode("latin-1"))
+
+
+def bare(text: bytes) -> str:
+    """How the log itself escapes it where nobody quoted it."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text.decode("latin-1"))
+
+
+def quoted(text: bytes) -> str:
+    """How it stands in the line of a response."""
+    escaped = text.decode("latin-1").replace("\\", "\\\\").replace('"', '\\"')
+    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in escaped)
+
+
+def logged_for(root: Path, request_line: bytes, fields: "dict[bytes, bytes]") -> "list[str]":
+    """What the server logs of an opening handshake; nothing in it can be taken for something else."""
+    head = request_line + b"".join(b"\r\n" + name + b": " + value for name, value in fields.items())
     with Server(root, "--log-level", "debug") as server:
-        for fields_sent in requests:
-            with RawClient(server.host, server.port) as client:
-                client.socket.sendall(request_line + fields_sent + b"\r\n\r\n")
-                client.socket.shutdown(socket.SHUT_WR)
-                client.rest()
+        with RawClient(server.host, server.port) as client:
+            client.socket.sendall(head + b"\r\n\r\n")
+            client.socket.shutdown(socket.SHUT_WR)
+            client.rest()
         assert server.stop() == 0
         text = server.log.rest()
     lines = [line for line in text.split("\n") if not line.startswith("wshost: listening")]
-    assert len(lines) > len(requests)
     assert all(line == "" or line.startswith("  ") or re.match(RECORD, line) for line in lines), text
-    assert "\n[2026-01-01" not in text
     assert not re.search(r"[^\n\t\x20-\x7e\xa0-\uffff]", text), repr(text)
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("request_line", "said"),
+    [
+        (b"GET /none" + EVIL + b" HTTP/1.1", f"No handler for resource: {python(b'/none' + EVIL)}"),
+        (b"GET ws://x:" + EVIL + b"/ HTTP/1.1", f"Invalid URI: {python(b'ws://x:' + EVIL + b'/')}"),
+        (EVIL + b" /log_wsh.py HTTP/1.1", f"Unsupported method ({python(EVIL)})"),
+        (b"GET /log HTTP/" + EVIL, f"Bad request version ({python(b'HTTP/' + EVIL)})"),
+        (WORDS, f"Bad request syntax ({python(WORDS)})"),
+    ],
+    ids=["path", "address", "method", "version", "words"],
+)
+def test_a_request_line_cannot_forge_a_record(root: Path, request_line: bytes, said: str) -> None:
+    lines = logged_for(root, request_line, OPENING)
+    assert any(line.endswith(said) for line in lines), lines
+    response = f'"{quoted(request_line)}" '.replace("\\u{d}", "\\r")
+    assert any(response in line for line in lines), lines
+
+
+def test_what_a_handler_raises_cannot_forge_a_record(root: Path) -> None:
+    # The resource stands in the record as it came.
+    write(root, "log_wsh.py", handler("pass", "raise ValueError(request.uri)"))
+    lines = logged_for(root, b"GET /log?" + EVIL + b" HTTP/1.1", OPENING)
+    resource = bare(b"/log?" + EVIL)
+    assert any(line.endswith(f"raised exception for {resource}: {resource}") for line in lines), lines
+
+
+SAID = {
+    "Upgrade": f"Expected 'websocket' for header Upgrade but found {python(FOLDED)} (case-insensitive)",
+    "Sec-WebSocket-Version": f"Multiple versions ({python(FOLDED)}) are not allowed",
+    "Sec-WebSocket-Key": f"contains illegal character ',': {python(FOLDED)}",
+    "Connection": r"Expected a comma but found '\x1b'",
+    "Sec-WebSocket-Protocol": r"Expected a comma but found '\x1b'",
+    "Sec-WebSocket-Extensions": r"Expected a comma but found '\\x1b'",
+    "Origin": "",
+    "Host": "",
+}
+"""What is logged of a field beside the list of all fields."""
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_field_cannot_forge_a_record(root: Path, name: str) -> None:
+    lines = logged_for(root, b"GET /log HTTP/1.1", OPENING | {name.encode(): FOLDED})
+    assert any(f"({name!r}, {python(FOLDED)})" in line for line in lines), lines
+    assert any(SAID[name] in line for line in lines), lines
 
 
 def test_json_is_one_object_a_line(root: Path) -> None:

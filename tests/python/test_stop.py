@@ -185,6 +185,22 @@ def test_a_handler_file_that_never_loads_again_does_not_hold_up_the_end(
     assert server.stop() == 0
 
 
+def test_many_handler_files_that_never_load_do_not_hold_up_the_end(
+    start: Start, tmp_path: Path, way: str
+) -> None:
+    # Each is waited for shortly, all of them for long.
+    (tmp_path / "root").mkdir()
+    server = start(root=tmp_path / "root", way=way)
+    for number in range(50):
+        write(tmp_path, f"new/a{number}_wsh.py", NEVER_LOADED)
+    (tmp_path / "new").rename(tmp_path / "root" / "new")
+    server.output.wait_for("^importing$")
+    assert server.stop() == 0
+    assert "[WARNING] wshost.reload: A handler file is still being loaded; not waiting for it" in (
+        server.log.rest()
+    )
+
+
 def test_sighup_reads_the_map_file_again(start: Start, tmp_path: Path, way: str) -> None:
     (tmp_path / "echo_wsh.py").write_text(ECHO)
     names = tmp_path / "names"
