@@ -37,6 +37,15 @@ fn gate() -> &'static Mutex<()> {
     unsafe { &*GATE.load(Ordering::Acquire) }
 }
 
+/// Runs `work` attached to Python on a thread that is not, through the gate.
+pub fn attached<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
+    let turn = gate().lock();
+    Python::attach(|py| {
+        drop(turn);
+        work(py)
+    })
+}
+
 /// Runs `work`, which may wait (a system call, a lock), detached from Python, and attaches again through the
 /// gate.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {

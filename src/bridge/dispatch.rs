@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
@@ -117,7 +118,7 @@ impl Dispatcher {
 
     /// The handler for `request.ws_resource`.
     fn suite<'py>(&self, request: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, HandlerSuite>>> {
-        let resource: String = request.getattr("ws_resource")?.extract()?;
+        let resource: String = request.getattr(intern!(request.py(), "ws_resource"))?.extract()?;
         self.get_handler_suite(request.py(), &resource)
     }
 
@@ -125,7 +126,7 @@ impl Dispatcher {
         if let Some(suite) = self.suite(request)? {
             Ok(suite)
         } else {
-            let resource = repr(&request.getattr("ws_resource")?);
+            let resource = repr(&request.getattr(intern!(request.py(), "ws_resource"))?);
             Err(DISPATCH.error(request.py(), format!("No handler for: {resource}")))
         }
     }
@@ -133,8 +134,10 @@ impl Dispatcher {
     fn run_transfer_data(&self, request: &Bound<'_, PyAny>) -> PyResult<()> {
         let suite = self.known_suite(request)?;
         call_handler(&suite.get().transfer_data, request)?;
-        if !request.getattr("server_terminated")?.is_truthy()? {
-            request.getattr("ws_stream")?.call_method0("close_connection")?;
+        if !request.getattr(intern!(request.py(), "server_terminated"))?.is_truthy()? {
+            request
+                .getattr(intern!(request.py(), "ws_stream"))?
+                .call_method0(intern!(request.py(), "close_connection"))?;
         }
         Ok(())
     }
@@ -169,7 +172,9 @@ fn complain(py: Python<'_>, error: &PyErr) -> bool {
 
 /// What `name raised exception for RESOURCE: ` puts before a handler's exception.
 fn blame(request: &Bound<'_, PyAny>, function: &str, error: &PyErr) {
-    let resource = request.getattr("ws_resource").map_or_else(|_| String::new(), |name| name.to_string());
+    let resource = request
+        .getattr(intern!(request.py(), "ws_resource"))
+        .map_or_else(|_| String::new(), |name| name.to_string());
     prepend_message(request.py(), error, &format!("{function} raised exception for {resource}: "));
 }
 
@@ -327,7 +332,10 @@ fn end_of_transfer(request: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
     if let Some((_, code)) = CLOSE_CODES.iter().find(|(class, _)| class.matches(py, &error)) {
         LOG.log(py, Level::Debug, || error.value(py).to_string());
         return match code {
-            Some(code) => request.getattr("ws_stream")?.call_method1("close_connection", (code,)).map(drop),
+            Some(code) => request
+                .getattr(intern!(request.py(), "ws_stream"))?
+                .call_method1(intern!(request.py(), "close_connection"), (code,))
+                .map(drop),
             None => Ok(()),
         };
     }
@@ -355,7 +363,7 @@ pub fn read_map_file(path: PathBuf) -> PyResult<(Vec<Alias>, Vec<String>)> {
 
 /// `os.path.realpath`: works for what is not there, too.
 fn real_path(py: Python<'_>, path: &Path) -> PyResult<PathBuf> {
-    py.import("os.path")?.call_method1("realpath", (path,))?.extract()
+    py.import("os.path")?.call_method1(intern!(py, "realpath"), (path,))?.extract()
 }
 
 /// Whether a file of this name is taken for a handler file.

@@ -4,6 +4,7 @@
 //! Processors keep their state in their `__dict__`, as handlers and the reference's tests read it there.
 
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -35,13 +36,13 @@ impl ExtensionProcessorInterface {
 
     /// A processor for an offer, an `ExtensionParameter`.
     fn __init__(slf: &Bound<'_, Self>, request: Bound<'_, PyAny>) -> PyResult<()> {
-        slf.setattr("_request", request)?;
-        slf.setattr("_active", true)
+        slf.setattr(intern!(slf.py(), "_request"), request)?;
+        slf.setattr(intern!(slf.py(), "_active"), true)
     }
 
     /// The client's offer.
     fn request<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.getattr("_request")
+        slf.getattr(intern!(slf.py(), "_request"))
     }
 
     /// The processor's name; none for the base.
@@ -58,12 +59,12 @@ impl ExtensionProcessorInterface {
 
     /// Switches the processor on or off.
     fn set_active(slf: &Bound<'_, Self>, active: Bound<'_, PyAny>) -> PyResult<()> {
-        slf.setattr("_active", active)
+        slf.setattr(intern!(slf.py(), "_active"), active)
     }
 
     /// Whether the processor takes part.
     fn is_active<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.getattr("_active")
+        slf.getattr(intern!(slf.py(), "_active"))
     }
 
     /// What to accept; `None` declines. For subclasses.
@@ -74,12 +75,12 @@ impl ExtensionProcessorInterface {
 
     /// The accepted extension as an `ExtensionParameter`, or `None`, which deactivates the processor.
     fn get_extension_response<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if !slf.getattr("_active")?.is_truthy()? {
+        if !slf.getattr(intern!(slf.py(), "_active"))?.is_truthy()? {
             return Ok(None);
         }
-        let response = slf.call_method0("_get_extension_response_internal")?;
+        let response = slf.call_method0(intern!(slf.py(), "_get_extension_response_internal"))?;
         if response.is_none() {
-            slf.setattr("_active", false)?;
+            slf.setattr(intern!(slf.py(), "_active"), false)?;
             return Ok(None);
         }
         Ok(Some(response))
@@ -93,8 +94,8 @@ impl ExtensionProcessorInterface {
 
     /// Puts the processor's filters into the stream's options, if it is active.
     fn setup_stream_options(slf: &Bound<'_, Self>, stream_options: Bound<'_, PyAny>) -> PyResult<()> {
-        if slf.getattr("_active")?.is_truthy()? {
-            slf.call_method1("_setup_stream_options_internal", (stream_options,))?;
+        if slf.getattr(intern!(slf.py(), "_active"))?.is_truthy()? {
+            slf.call_method1(intern!(slf.py(), "_setup_stream_options_internal"), (stream_options,))?;
         }
         Ok(())
     }
@@ -138,8 +139,8 @@ impl PerMessageDeflateExtensionProcessor {
     /// A processor for an offer, an `ExtensionParameter`.
     fn __init__(slf: &Bound<'_, Self>, request: Bound<'_, PyAny>) -> PyResult<()> {
         ExtensionProcessorInterface::__init__(slf.as_super(), request)?;
-        slf.setattr("_preferred_client_max_window_bits", slf.py().None())?;
-        slf.setattr("_client_no_context_takeover", false)
+        slf.setattr(intern!(slf.py(), "_preferred_client_max_window_bits"), slf.py().None())?;
+        slf.setattr(intern!(slf.py(), "_client_no_context_takeover"), false)
     }
 
     /// `deflate`, as ever; not the extension's name.
@@ -153,19 +154,19 @@ impl PerMessageDeflateExtensionProcessor {
         slf: &Bound<'py, Self>,
     ) -> PyResult<Option<Bound<'py, ExtensionParameter>>> {
         let py = slf.py();
-        let offer = slf.getattr("_request")?;
+        let offer = slf.getattr(intern!(slf.py(), "_request"))?;
         let Some(offered) = Offer::read(&offer)? else {
             return Ok(None);
         };
         let framer =
             Bound::new(py, DeflateFramer::new(py, offered.server_bits, offered.server_no_context_takeover))?;
         framer.get().enable();
-        slf.setattr("_framer", framer)?;
+        slf.setattr(intern!(slf.py(), "_framer"), framer)?;
         let deflater = PyMessageDeflater::new(offered.server_bits, offered.server_no_context_takeover);
         slf.setattr("_rfc1979_deflater", Bound::new(py, deflater)?)?;
         slf.setattr("_rfc1979_inflater", Bound::new(py, PyMessageInflater::new(MAX_WINDOW_BITS))?)?;
 
-        let response = ExtensionParameter::create(offer.call_method0("name")?)?;
+        let response = ExtensionParameter::create(offer.call_method0(intern!(offer.py(), "name"))?)?;
         let parameters = ExtensionParameter::get_parameters(&response)?;
         let add =
             |name: &str, value: Option<String>| parameters.call_method1("append", ((name, value),)).map(drop);
@@ -175,7 +176,7 @@ impl PerMessageDeflateExtensionProcessor {
         if offered.server_no_context_takeover {
             add(SERVER_NO_CONTEXT_TAKEOVER, None)?;
         }
-        let preferred = slf.getattr("_preferred_client_max_window_bits")?;
+        let preferred = slf.getattr(intern!(slf.py(), "_preferred_client_max_window_bits"))?;
         if !preferred.is_none() {
             if !offered.client_bits {
                 LOG.log(py, Level::Debug, || {
@@ -185,7 +186,7 @@ impl PerMessageDeflateExtensionProcessor {
             }
             add(CLIENT_MAX_WINDOW_BITS, Some(preferred.str()?.to_string()))?;
         }
-        if slf.getattr("_client_no_context_takeover")?.is_truthy()? {
+        if slf.getattr(intern!(slf.py(), "_client_no_context_takeover"))?.is_truthy()? {
             add(CLIENT_NO_CONTEXT_TAKEOVER, None)?;
         }
         LOG.log(py, Level::Debug, || {
@@ -198,32 +199,40 @@ impl PerMessageDeflateExtensionProcessor {
         slf: &Bound<'_, Self>,
         stream_options: Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        slf.getattr("_framer")?.call_method1("setup_stream_options", (stream_options,)).map(drop)
+        slf.getattr(intern!(slf.py(), "_framer"))?
+            .call_method1(intern!(slf.py(), "setup_stream_options"), (stream_options,))
+            .map(drop)
     }
 
     /// Adds `client_max_window_bits=value` to the response; an offer that does not allow it is declined.
     fn set_client_max_window_bits(slf: &Bound<'_, Self>, value: Bound<'_, PyAny>) -> PyResult<()> {
-        slf.setattr("_preferred_client_max_window_bits", value)
+        slf.setattr(intern!(slf.py(), "_preferred_client_max_window_bits"), value)
     }
 
     /// Adds `client_no_context_takeover` to the response.
     fn set_client_no_context_takeover(slf: &Bound<'_, Self>, value: Bound<'_, PyAny>) -> PyResult<()> {
-        slf.setattr("_client_no_context_takeover", value)
+        slf.setattr(intern!(slf.py(), "_client_no_context_takeover"), value)
     }
 
     /// Whether outgoing messages end with a final DEFLATE block. Raises `AttributeError` before the response.
     fn set_bfinal(slf: &Bound<'_, Self>, value: Bound<'_, PyAny>) -> PyResult<()> {
-        slf.getattr("_framer")?.call_method1("set_bfinal", (value,)).map(drop)
+        slf.getattr(intern!(slf.py(), "_framer"))?
+            .call_method1(intern!(slf.py(), "set_bfinal"), (value,))
+            .map(drop)
     }
 
     /// Outgoing messages are compressed (the default). Raises `AttributeError` before the response.
     fn enable_outgoing_compression(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.getattr("_framer")?.call_method1("set_compress_outgoing_enabled", (true,)).map(drop)
+        slf.getattr(intern!(slf.py(), "_framer"))?
+            .call_method1(intern!(slf.py(), "set_compress_outgoing_enabled"), (true,))
+            .map(drop)
     }
 
     /// Outgoing messages are sent as they are. Raises `AttributeError` before the response.
     fn disable_outgoing_compression(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.getattr("_framer")?.call_method1("set_compress_outgoing_enabled", (false,)).map(drop)
+        slf.getattr(intern!(slf.py(), "_framer"))?
+            .call_method1(intern!(slf.py(), "set_compress_outgoing_enabled"), (false,))
+            .map(drop)
     }
 }
 
@@ -243,7 +252,7 @@ impl Offer {
             LOG.log(py, Level::Debug, || text);
             Ok(None)
         };
-        for name in offer.call_method0("get_parameter_names")?.try_iter()? {
+        for name in offer.call_method0(intern!(offer.py(), "get_parameter_names"))?.try_iter()? {
             let name: String = name?.extract()?;
             let known = [
                 SERVER_MAX_WINDOW_BITS,
@@ -255,9 +264,12 @@ impl Offer {
                 return decline(format!("Unknown parameter: {name:?}"));
             }
         }
-        let has = |name: &str| offer.call_method1("has_parameter", (name,))?.is_truthy();
-        let value =
-            |name: &str| offer.call_method1("get_parameter_value", (name,))?.extract::<Option<String>>();
+        let has = |name: &str| offer.call_method1(intern!(offer.py(), "has_parameter"), (name,))?.is_truthy();
+        let value = |name: &str| {
+            offer
+                .call_method1(intern!(offer.py(), "get_parameter_value"), (name,))?
+                .extract::<Option<String>>()
+        };
         let server_bits = if has(SERVER_MAX_WINDOW_BITS)? {
             let text = value(SERVER_MAX_WINDOW_BITS)?;
             let bits = window_bits(text.as_deref());

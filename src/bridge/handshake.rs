@@ -54,9 +54,12 @@ impl HandshakerBase {
     ) -> PyResult<()> {
         let class = slf.get_type();
         let name = format!("{}.{}", class.module()?, class.name()?);
-        slf.setattr("_logger", slf.py().import("logging")?.call_method1("getLogger", (name,))?)?;
-        slf.setattr("_request", request)?;
-        slf.setattr("_dispatcher", dispatcher)
+        slf.setattr(
+            intern!(slf.py(), "_logger"),
+            slf.py().import("logging")?.call_method1(intern!(slf.py(), "getLogger"), (name,))?,
+        )?;
+        slf.setattr(intern!(slf.py(), "_request"), request)?;
+        slf.setattr(intern!(slf.py(), "_dispatcher"), dispatcher)
     }
 
     /// The name of the RFC that the subclass implements.
@@ -97,12 +100,16 @@ impl HandshakerBase {
     /// handler raises to abort.
     fn do_handshake(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let request = slf.getattr("_request")?;
-        request.setattr("ws_close_code", py.None())?;
-        request.setattr("ws_close_reason", py.None())?;
-        slf.call_method0("_validate_request")?;
-        request.setattr("ws_resource", request.getattr("uri")?)?;
-        request.setattr("ws_version", slf.call_method0("_check_version")?)?;
+        let request = slf.getattr(intern!(slf.py(), "_request"))?;
+        request.setattr(intern!(request.py(), "ws_close_code"), py.None())?;
+        request.setattr(intern!(request.py(), "ws_close_reason"), py.None())?;
+        slf.call_method0(intern!(slf.py(), "_validate_request"))?;
+        request
+            .setattr(intern!(request.py(), "ws_resource"), request.getattr(intern!(request.py(), "uri"))?)?;
+        request.setattr(
+            intern!(request.py(), "ws_version"),
+            slf.call_method0(intern!(slf.py(), "_check_version"))?,
+        )?;
         Self::negotiate(slf, &request).inspect_err(|error| {
             if HANDSHAKE_FAILED.matches(py, error) {
                 let value = error.value(py);
@@ -119,7 +126,7 @@ impl HandshakerBase {
     fn _check_version(slf: &Bound<'_, Self>) -> PyResult<u32> {
         let py = slf.py();
         let name = transformed(slf, "Sec-WebSocket-Version")?;
-        let version = get_mandatory_header(slf.getattr("_request")?, &name)?;
+        let version = get_mandatory_header(slf.getattr(intern!(slf.py(), "_request"))?, &name)?;
         if version == SUPPORTED_VERSION {
             return Ok(13);
         }
@@ -135,33 +142,33 @@ impl HandshakerBase {
 
     /// Sets `request.ws_origin`.
     fn _get_origin(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let request = slf.getattr("_request")?;
+        let request = slf.getattr(intern!(slf.py(), "_request"))?;
         let origin = header(&request, &transformed(slf, "Origin")?)?;
-        request.setattr("ws_origin", origin)
+        request.setattr(intern!(request.py(), "ws_origin"), origin)
     }
 
     /// Sets `request.ws_protocol` to `None` and `request.ws_requested_protocols` to what the client offers;
     /// also `request.sts`, Mozilla's addition.
     fn _set_protocol(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let request = slf.getattr("_request")?;
-        request.setattr("ws_protocol", py.None())?;
-        request.setattr("sts", py.None())?;
+        let request = slf.getattr(intern!(slf.py(), "_request"))?;
+        request.setattr(intern!(request.py(), "ws_protocol"), py.None())?;
+        request.setattr(intern!(request.py(), "sts"), py.None())?;
         let offered = header(&request, &transformed(slf, "Sec-WebSocket-Protocol")?)?;
         let protocols = offered.map(|offered| parse_token_list(py, &offered)).transpose()?;
         if let Some(protocols) = &protocols {
             LOG.log(py, Level::Debug, || format!("Subprotocols requested: {protocols:?}"));
         }
-        request.setattr("ws_requested_protocols", protocols)
+        request.setattr(intern!(request.py(), "ws_requested_protocols"), protocols)
     }
 
     /// Sets `request.ws_requested_extensions`.
     fn _parse_extensions(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let request = slf.getattr("_request")?;
+        let request = slf.getattr(intern!(slf.py(), "_request"))?;
         let offered = header(&request, &transformed(slf, "Sec-WebSocket-Extensions")?)?;
         let Some(offered) = offered.filter(|offered| !offered.is_empty()) else {
-            return request.setattr("ws_requested_extensions", py.None());
+            return request.setattr(intern!(request.py(), "ws_requested_extensions"), py.None());
         };
         let extensions = parse_extensions(py, &offered).map_err(|error| {
             if EXTENSION_PARSING.matches(py, &error) {
@@ -172,13 +179,15 @@ impl HandshakerBase {
             }
         })?;
         LOG.log(py, Level::Debug, || format!("Extensions requested: {offered:?}"));
-        request.setattr("ws_requested_extensions", extensions)
+        request.setattr(intern!(request.py(), "ws_requested_extensions"), extensions)
     }
 
     /// The processors for the extensions that the client offers and we know.
     fn _get_extension_processors_requested<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
         let processors = PyList::empty(slf.py());
-        let offers = slf.getattr("_request")?.getattr("ws_requested_extensions")?;
+        let offers = slf
+            .getattr(intern!(slf.py(), "_request"))?
+            .getattr(intern!(slf.py(), "ws_requested_extensions"))?;
         if !offers.is_none() {
             for offer in offers.try_iter()? {
                 if let Some(processor) = get_extension_processor(offer?)? {
@@ -193,10 +202,12 @@ impl HandshakerBase {
     /// into the options. The first one accepted wins: all of them compress.
     fn _process_extensions(slf: &Bound<'_, Self>, stream_options: Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
-        let request = slf.getattr("_request")?;
-        let active = |processor: &Bound<'_, PyAny>| processor.call_method0("is_active")?.is_truthy();
+        let request = slf.getattr(intern!(slf.py(), "_request"))?;
+        let active = |processor: &Bound<'_, PyAny>| {
+            processor.call_method0(intern!(processor.py(), "is_active"))?.is_truthy()
+        };
         let mut processors = Vec::new();
-        for processor in request.getattr("ws_extension_processors")?.try_iter()? {
+        for processor in request.getattr(intern!(request.py(), "ws_extension_processors"))?.try_iter()? {
             let processor = processor?;
             if !processor.is_none() {
                 processors.push(processor);
@@ -205,7 +216,10 @@ impl HandshakerBase {
         let all = PyList::new(py, &processors)?;
         for processor in processors.iter().rev() {
             if active(processor)? {
-                processor.call_method1("check_consistency_with_other_processors", (&all,))?;
+                processor.call_method1(
+                    intern!(processor.py(), "check_consistency_with_other_processors"),
+                    (&all,),
+                )?;
             }
         }
         let mut candidates = Vec::new();
@@ -220,20 +234,20 @@ impl HandshakerBase {
             if !active(processor)? {
                 continue;
             }
-            let response = processor.call_method0("get_extension_response")?;
+            let response = processor.call_method0(intern!(processor.py(), "get_extension_response"))?;
             if response.is_none() {
                 continue;
             }
-            deflate |= response.call_method0("name")?.eq(PERMESSAGE_DEFLATE)?;
+            deflate |= response.call_method0(intern!(response.py(), "name"))?.eq(PERMESSAGE_DEFLATE)?;
             accepted.append(response)?;
-            processor.call_method1("setup_stream_options", (&stream_options,))?;
+            processor.call_method1(intern!(processor.py(), "setup_stream_options"), (&stream_options,))?;
             for other in &candidates[index + 1..] {
-                other.call_method1("set_active", (false,))?;
+                other.call_method1(intern!(other.py(), "set_active"), (false,))?;
             }
         }
-        request.setattr("ws_deflate", deflate)?;
+        request.setattr(intern!(request.py(), "ws_deflate"), deflate)?;
         if accepted.is_empty() {
-            request.setattr("ws_extensions", py.None())
+            request.setattr(intern!(request.py(), "ws_extensions"), py.None())
         } else {
             LOG.log(py, Level::Debug, || {
                 format!(
@@ -241,7 +255,7 @@ impl HandshakerBase {
                     format_extensions(accepted.clone().into_any()).unwrap_or_default()
                 )
             });
-            request.setattr("ws_extensions", accepted)
+            request.setattr(intern!(request.py(), "ws_extensions"), accepted)
         }
     }
 }
@@ -255,23 +269,24 @@ impl HandshakerBase {
     /// The part of the handshake whose failures are answered with 400 unless they say otherwise.
     fn negotiate(slf: &Bound<'_, Self>, request: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
-        slf.call_method0("_get_origin")?;
-        slf.call_method0("_set_protocol")?;
-        slf.call_method0("_parse_extensions")?;
-        slf.call_method0("_set_accept")?;
-        let rfc = slf.call_method0("_protocol_rfc")?;
+        slf.call_method0(intern!(slf.py(), "_get_origin"))?;
+        slf.call_method0(intern!(slf.py(), "_set_protocol"))?;
+        slf.call_method0(intern!(slf.py(), "_parse_extensions"))?;
+        slf.call_method0(intern!(slf.py(), "_set_accept"))?;
+        let rfc = slf.call_method0(intern!(slf.py(), "_protocol_rfc"))?;
         LOG.log(py, Level::Debug, || format!("Protocol version is {rfc}"));
-        let processors = slf.call_method0("_get_extension_processors_requested")?;
-        request.setattr("ws_extension_processors", processors)?;
-        request.setattr("extra_headers", PyList::empty(py))?;
-        request.setattr("ws_deflate", false)?;
-        slf.getattr("_dispatcher")?.call_method1("do_extra_handshake", (request,))?;
+        let processors = slf.call_method0(intern!(slf.py(), "_get_extension_processors_requested"))?;
+        request.setattr(intern!(request.py(), "ws_extension_processors"), processors)?;
+        request.setattr(intern!(request.py(), "extra_headers"), PyList::empty(py))?;
+        request.setattr(intern!(request.py(), "ws_deflate"), false)?;
+        slf.getattr(intern!(slf.py(), "_dispatcher"))?
+            .call_method1(intern!(slf.py(), "do_extra_handshake"), (request,))?;
         let options = Bound::new(py, StreamOptions::default())?.into_any();
-        slf.call_method1("_process_extensions", (&options,))?;
+        slf.call_method1(intern!(slf.py(), "_process_extensions"), (&options,))?;
         let stream = Bound::new(py, Stream::new(py, request.clone().unbind(), options.unbind())?)?;
-        request.setattr("ws_stream", stream)?;
-        let chosen = request.getattr("ws_protocol")?;
-        if request.getattr("ws_requested_protocols")?.is_none() {
+        request.setattr(intern!(request.py(), "ws_stream"), stream)?;
+        let chosen = request.getattr(intern!(request.py(), "ws_protocol"))?;
+        if request.getattr(intern!(request.py(), "ws_requested_protocols"))?.is_none() {
             if !chosen.is_none() {
                 let text = "ws_protocol must be None when the client didn't request any subprotocol";
                 return Err(failed(py, text.to_owned()));
@@ -283,7 +298,7 @@ impl HandshakerBase {
         } else {
             validate_subprotocol(py, chosen)?;
         }
-        slf.call_method0("_send_handshake").map(drop)
+        slf.call_method0(intern!(slf.py(), "_send_handshake")).map(drop)
     }
 }
 
@@ -322,17 +337,17 @@ impl Handshaker {
 
     /// Checks request line, `Upgrade`, `Connection` and `Host`.
     fn _validate_request(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let request = slf.getattr("_request")?;
+        let request = slf.getattr(intern!(slf.py(), "_request"))?;
         check_request_line(request.clone())?;
         validate_mandatory_header(request.clone(), "Upgrade", "websocket", None)?;
-        slf.call_method0("_validate_connection_header")?;
+        slf.call_method0(intern!(slf.py(), "_validate_connection_header"))?;
         get_mandatory_header(request, "Host").map(drop)
     }
 
     /// Checks that `Connection` has the token `Upgrade`.
     fn _validate_connection_header(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let connection = get_mandatory_header(slf.getattr("_request")?, "Connection")?;
+        let connection = get_mandatory_header(slf.getattr(intern!(slf.py(), "_request"))?, "Connection")?;
         let tokens = parse_token_list(py, &connection).map_err(|error| {
             if HANDSHAKE_FAILED.matches(py, &error) {
                 failed(py, format!("Failed to parse Connection: {}", error.value(py)))
@@ -349,18 +364,18 @@ impl Handshaker {
     /// Sets `request._accept`.
     fn _set_accept(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let key: String = slf.call_method0("_get_key")?.extract()?;
+        let key: String = slf.call_method0(intern!(slf.py(), "_get_key"))?.extract()?;
         let accept = PyBytes::new(py, accept_key(key.as_bytes()).as_bytes());
         LOG.log(py, Level::Debug, || {
             format!("Sec-WebSocket-Key: {}, accept: {}", quoted(py, &key), repr(&accept))
         });
-        slf.getattr("_request")?.setattr("_accept", accept)
+        slf.getattr(intern!(slf.py(), "_request"))?.setattr(intern!(slf.py(), "_accept"), accept)
     }
 
     /// The client's key, checked with `_validate_key`.
     fn _get_key(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let key = get_mandatory_header(slf.getattr("_request")?, "Sec-WebSocket-Key")?;
-        slf.call_method1("_validate_key", (&key,))?;
+        let key = get_mandatory_header(slf.getattr(intern!(slf.py(), "_request"))?, "Sec-WebSocket-Key")?;
+        slf.call_method1(intern!(slf.py(), "_validate_key"), (&key,))?;
         Ok(key)
     }
 
@@ -383,7 +398,7 @@ impl Handshaker {
     /// The response as `str`; `extra_headers` stand in it verbatim.
     fn _create_handshake_response(slf: &Bound<'_, Self>, accept: Bound<'_, PyAny>) -> PyResult<String> {
         let py = slf.py();
-        let request = slf.getattr("_request")?;
+        let request = slf.getattr(intern!(slf.py(), "_request"))?;
         let accept: String = accept.call_method1("decode", ("utf-8",))?.extract()?;
         let mut response = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -393,11 +408,11 @@ impl Handshaker {
             response.push_str(&format_header(PyString::new(py, name).into_any(), value)?);
             Ok(())
         };
-        let protocol = request.getattr("ws_protocol")?;
+        let protocol = request.getattr(intern!(request.py(), "ws_protocol"))?;
         if !protocol.is_none() {
             add("Sec-WebSocket-Protocol", protocol)?;
         }
-        let extensions = request.getattr("ws_extensions")?;
+        let extensions = request.getattr(intern!(request.py(), "ws_extensions"))?;
         if extensions.is_truthy()? {
             add("Sec-WebSocket-Extensions", format_extensions(extensions)?.into_bound_py_any(py)?)?;
         }
@@ -407,7 +422,7 @@ impl Handshaker {
         {
             add("Strict-Transport-Security", sts)?;
         }
-        for pair in request.getattr("extra_headers")?.try_iter()? {
+        for pair in request.getattr(intern!(request.py(), "extra_headers"))?.try_iter()? {
             let (name, value) = unpack_pair(&pair?)?;
             response.push_str(&format_header(name, value)?);
         }
@@ -418,11 +433,13 @@ impl Handshaker {
     /// Sends the response.
     fn _send_handshake(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let request = slf.getattr("_request")?;
-        let accept = request.getattr("_accept")?;
-        let response = slf.call_method1("_create_handshake_response", (accept,))?;
-        let bytes = response.call_method1("encode", ("utf-8",))?;
-        request.getattr("connection")?.call_method1("write", (bytes,))?;
+        let request = slf.getattr(intern!(slf.py(), "_request"))?;
+        let accept = request.getattr(intern!(request.py(), "_accept"))?;
+        let response = slf.call_method1(intern!(slf.py(), "_create_handshake_response"), (accept,))?;
+        let bytes = response.call_method1(intern!(response.py(), "encode"), ("utf-8",))?;
+        request
+            .getattr(intern!(request.py(), "connection"))?
+            .call_method1(intern!(request.py(), "write"), (bytes,))?;
         LOG.log(py, Level::Debug, || format!("Sent server's opening handshake: {}", repr(&response)));
         Ok(())
     }
@@ -436,11 +453,14 @@ impl Handshaker {
 pub fn do_handshake(request: Bound<'_, PyAny>, dispatcher: Bound<'_, PyAny>) -> PyResult<()> {
     let py = request.py();
     MODULE_LOG.log(py, Level::Debug, || {
-        let resource = request.getattr("uri").map_or_else(|_| String::new(), |uri| repr(&uri));
+        let resource =
+            request.getattr(intern!(request.py(), "uri")).map_or_else(|_| String::new(), |uri| repr(&uri));
         format!("Client's opening handshake resource: {resource}")
     });
     MODULE_LOG.log(py, Level::Debug, || {
-        let items = request.getattr("headers_in").and_then(|headers| headers.call_method0("items"));
+        let items = request
+            .getattr(intern!(request.py(), "headers_in"))
+            .and_then(|headers| headers.call_method0("items"));
         let items = items.map_or_else(|_| String::new(), |items| repr(&items));
         format!("Client's opening handshake headers: {items}")
     });

@@ -2,6 +2,7 @@
 //! each (RFC 6455 section 4.2.1). They work on any object with the request's attributes.
 
 use pyo3::IntoPyObjectExt;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -27,7 +28,10 @@ pub(super) fn failed_with(py: Python<'_>, text: String, status: u16) -> PyErr {
 
 /// `request.headers_in.get(key)`.
 pub(super) fn header(request: &Bound<'_, PyAny>, key: &str) -> PyResult<Option<String>> {
-    request.getattr("headers_in")?.call_method1("get", (key,))?.extract()
+    request
+        .getattr(intern!(request.py(), "headers_in"))?
+        .call_method1(intern!(request.py(), "get"), (key,))?
+        .extract()
 }
 
 /// The value of a header field. Raises `HandshakeException` when it is missing.
@@ -97,9 +101,13 @@ pub fn validate_subprotocol(py: Python<'_>, subprotocol: Bound<'_, PyAny>) -> Py
 #[pyfunction]
 pub fn parse_host_header(request: Bound<'_, PyAny>) -> PyResult<(String, Bound<'_, PyAny>)> {
     let py = request.py();
-    let host: String = request.getattr("headers_in")?.get_item("Host")?.extract()?;
+    let host: String = request.getattr(intern!(request.py(), "headers_in"))?.get_item("Host")?.extract()?;
     match host.split_once(':') {
-        None => Ok((host, get_default_port(request.call_method0("is_https")?)?.into_bound_py_any(py)?)),
+        None => Ok((
+            host,
+            get_default_port(request.call_method0(intern!(request.py(), "is_https"))?)?
+                .into_bound_py_any(py)?,
+        )),
         Some((name, port)) => match py.get_type::<pyo3::types::PyInt>().call1((port,)) {
             Ok(number) => Ok((name.to_owned(), number)),
             Err(error) => {
@@ -119,11 +127,11 @@ pub fn get_default_port(is_secure: Bound<'_, PyAny>) -> PyResult<u16> {
 #[pyfunction]
 pub fn check_request_line(request: Bound<'_, PyAny>) -> PyResult<()> {
     let py = request.py();
-    let method = request.getattr("method")?;
+    let method = request.getattr(intern!(request.py(), "method"))?;
     if !method.eq("GET")? {
         return Err(failed(py, format!("Method is not GET: {}", repr(&method))));
     }
-    let protocol = request.getattr("protocol")?;
+    let protocol = request.getattr(intern!(request.py(), "protocol"))?;
     if !protocol.eq("HTTP/1.1")? {
         return Err(failed(py, format!("Version is not HTTP/1.1: {}", repr(&protocol))));
     }

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use super::connection::{Connection, address};
 use super::connections::{self, Registration};
-use super::detach::{detached, prepare_forks};
+use super::detach::{attached, detached, prepare_forks};
 use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
 use super::handshake::do_handshake;
@@ -132,7 +132,7 @@ impl ReadyHandler for Ready {
         let in_use = self.in_use;
         thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(move || {
             stack::mark();
-            Python::attach(|py| task.run(py));
+            attached(|py| task.run(py));
             drop(running);
             drop(in_use);
         })?;
@@ -165,7 +165,12 @@ impl Task {
         if let Err(error) = self.serve(py, &registration) {
             report(py, &error, socket.peer, on_error.as_deref());
         }
-        detached(py, || socket.close());
+        // That only waits for a peer that is in the middle of something.
+        if socket.is_within_refused() {
+            detached(py, || socket.close());
+        } else {
+            socket.close();
+        }
     }
 
     fn serve(self: Box<Self>, py: Python<'_>, registration: &Registration) -> PyResult<()> {

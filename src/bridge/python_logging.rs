@@ -168,6 +168,9 @@ static GIVEN: Condvar = Condvar::new();
 ///
 /// Raises as [`hand_over`].
 pub fn give_kept(py: Python<'_>) -> PyResult<()> {
+    if !logging::is_keeping() {
+        return Ok(());
+    }
     while let Some(record) = super::detach::detached(py, next_kept) {
         let given = give(py, &record);
         *GIVING.lock() = None;

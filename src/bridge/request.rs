@@ -51,9 +51,9 @@ impl Request {
         };
         let request = Self { uri: target.clone_ref(py), unparsed_uri: target, method, protocol, is_https };
         let request = Bound::new(py, request)?;
-        request.setattr("_request_handler", Bound::new(py, handler)?)?;
-        request.setattr("connection", connection)?;
-        request.setattr("headers_in", headers)?;
+        request.setattr(intern!(request.py(), "_request_handler"), Bound::new(py, handler)?)?;
+        request.setattr(intern!(request.py(), "connection"), connection)?;
+        request.setattr(intern!(request.py(), "headers_in"), headers)?;
         Ok(request)
     }
 }

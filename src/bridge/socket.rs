@@ -103,6 +103,24 @@ pub struct OpenFrame<'a> {
     unread: MutexGuard<'a, BytesMut>,
 }
 
+/// A frame that did not go out as a whole.
+pub struct Unwritten<'a> {
+    socket: &'a Socket,
+    /// The turn to write, unless another thread has it.
+    turn: Option<MutexGuard<'a, ()>>,
+    written: usize,
+}
+
+impl Unwritten<'_> {
+    /// Writes the rest of the frame. Waits for the peer, and before that for the threads that write.
+    pub fn finish(self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let _turn = self.turn.unwrap_or_else(|| self.socket.writing.lock());
+        self.socket.write_from(self.written, head, body)?;
+        self.socket.has_written(head);
+        Ok(())
+    }
+}
+
 impl OpenFrame<'_> {
     /// Whether nothing has to be waited for.
     #[must_use]
@@ -551,27 +569,63 @@ impl Socket {
 
     /// Writes a frame as [`Self::write`] does; data frames with the FIN bit count as messages.
     pub fn write_frame(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        self.is_about_to_write(head);
+        self.write(head, body)?;
+        self.has_written(head);
+        Ok(())
+    }
+
+    /// Writes as much of a frame as goes out without waiting; may be called attached to Python. `None`: all of it did;
+    /// otherwise [`Unwritten::finish`] writes the rest.
+    pub fn write_frame_now(&self, head: &[u8], body: &[u8]) -> io::Result<Option<Unwritten<'_>>> {
+        let stream = self.open()?;
+        self.is_about_to_write(head);
+        let Some(turn) = self.writing.try_lock() else {
+            return Ok(Some(Unwritten { socket: self, turn: None, written: 0 }));
+        };
+        let size = head.len() + body.len();
+        let written = match stream.write_now(&[IoSlice::new(head), IoSlice::new(body)]) {
+            Ok(written) => written,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            Err(error) => return Err(error),
+        };
+        if written < size {
+            return Ok(Some(Unwritten { socket: self, turn: Some(turn), written }));
+        }
+        self.counters.sent(size as u64);
+        self.has_written(head);
+        Ok(None)
+    }
+
+    /// Says so before a frame goes out: a thread that asks the peer looks when nobody is writing.
+    fn is_about_to_write(&self, head: &[u8]) {
         if let Some(heartbeat) = &self.heartbeat
             && head.first().is_some_and(|first| first & 0x0f == opcode::CLOSE)
         {
-            // Before it goes out: a thread that asks the peer looks when nobody is writing.
             heartbeat.closing();
         }
-        self.write(head, body)?;
+    }
+
+    /// Counts a frame that went out.
+    fn has_written(&self, head: &[u8]) {
         if head.first().is_some_and(|first| first & 0x80 != 0 && !opcode::is_control(first & 0x0f)) {
             self.counters.message_sent();
         }
-        Ok(())
     }
 
     /// Writes `head` and `body` as one piece: no other thread's bytes come between.
     pub fn write(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let _turn = self.writing.lock();
+        self.write_from(0, head, body)
+    }
+
+    /// Writes what is behind the first `written` bytes. The caller has its turn to write.
+    fn write_from(&self, written: usize, head: &[u8], body: &[u8]) -> io::Result<()> {
         let stream = self.open()?;
         let _waiting = self.counters.writing();
-        let _turn = self.writing.lock();
         let mut parts = [IoSlice::new(head), IoSlice::new(body)];
         let mut rest = &mut parts[..];
-        IoSlice::advance_slices(&mut rest, 0);
+        IoSlice::advance_slices(&mut rest, written);
         while !rest.is_empty() {
             match stream.write_vectored(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -38,6 +38,10 @@ use crate::websocket::utf8::Utf8Progress;
 
 static LOG: Logger = Logger::new("pywebsocket3.stream.Stream");
 
+/// A frame of at most this many bytes is written without letting go of Python, if it goes out at once: with many
+/// connections that takes less time than to get Python back.
+const SMALL: usize = 4096;
+
 /// Close codes after which no reply is waited for.
 const GOING_AWAY: i64 = 1001;
 const PROTOCOL_ERROR: i64 = 1002;
@@ -201,8 +205,18 @@ impl Stream {
         let connection = self.connection(py)?;
         let written = if let Ok(own) = connection.cast_exact::<Connection>() {
             let socket = &own.get().socket;
-            let write = || if is_frame { socket.write_frame(head, body) } else { socket.write(head, body) };
-            detached(py, write).map_err(|error| os_error(py, &error))
+            let written = if !is_frame {
+                detached(py, || socket.write(head, body))
+            } else if head.len() + body.len() <= SMALL {
+                match socket.write_frame_now(head, body) {
+                    Ok(None) => Ok(()),
+                    Ok(Some(unwritten)) => detached(py, || unwritten.finish(head, body)),
+                    Err(error) => Err(error),
+                }
+            } else {
+                detached(py, || socket.write_frame(head, body))
+            };
+            written.map_err(|error| os_error(py, &error))
         } else {
             let whole = PyBytes::new(py, &[head, body].concat());
             connection.call_method1(intern!(py, "write"), (whole,)).map(drop)

@@ -179,6 +179,16 @@ impl Duplex {
         }
     }
 
+    /// One write that does not wait: `WouldBlock` where nothing can be written, or where writing is work.
+    pub fn write_now(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        match self {
+            Self::Tcp(socket) => SockRef::from(socket).send_vectored_with_flags(parts, flags),
+            Self::Unix(socket) => SockRef::from(socket).send_vectored_with_flags(parts, flags),
+            Self::Tls(_) | Self::Traced(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
     /// Sends `bytes`, or as much of them as goes out without waiting. A peer that is gone is no error.
     pub fn send_now(&self, bytes: &[u8]) {
         let _ = self.send_without_waiting(bytes);

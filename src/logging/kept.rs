@@ -36,7 +36,8 @@ pub(super) fn switch(is_on: bool) {
 }
 
 /// Whether records are kept.
-pub(super) fn is_on() -> bool {
+#[must_use]
+pub fn is_keeping() -> bool {
     KEPT.lock().is_some()
 }
 

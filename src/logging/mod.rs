@@ -32,7 +32,7 @@ use crate::error::StartError;
 use output::Output;
 use record::{Record, Style};
 
-pub use kept::{KeptRecord, kept, take_kept};
+pub use kept::{KeptRecord, is_keeping, kept, take_kept};
 
 /// The logger of what concerns the whole server (pywebsocket's name).
 pub const LOG_SERVER: &str = "pywebsocket3.websocket_server.WebSocketServer";
@@ -66,7 +66,8 @@ pub fn init(config: &LogConfig) -> Result<(), StartError> {
 /// Keeps records of `level` and above for the program around us, which gets them with [`take_kept`]. May be called
 /// again, with another level. Does nothing behind [`init`]: that program's records go to our log then.
 pub fn keep(level: LogLevel) {
-    if IS_OPEN.load(Ordering::Relaxed) || (kept::is_on() && THRESHOLD.load(Ordering::Relaxed) == level as u8)
+    if IS_OPEN.load(Ordering::Relaxed)
+        || (kept::is_keeping() && THRESHOLD.load(Ordering::Relaxed) == level as u8)
     {
         return;
     }

@@ -245,7 +245,8 @@ async fn accept(listener: Listener, context: Arc<Context>, connections: TaskTrac
                 if std::mem::take(&mut is_failing) {
                     tracing::info!(target: LOG_SERVER, "Accepting connections again");
                 }
-                let connection = connection::serve(Arc::clone(&context), socket, peer);
+                // In a box: it is large, and what is wrapped around it moves it about.
+                let connection = Box::pin(connection::serve(Arc::clone(&context), socket, peer));
                 let end = end.clone();
                 connections.spawn(async move { end.run_until_cancelled(connection).await });
             }
