@@ -64,6 +64,7 @@ test-newest: venv rust test-python test-browsers
 	$(BIN)/python scripts/test-pythons --newest
 
 test-pythons: venv rust ## Test the packages on every CPython 3.9-3.13 of this machine
+	cargo build --locked --bin wshost
 	$(BIN)/python scripts/test-pythons
 
 # Builds the wheel in .venv, quickly, and installs it there.
@@ -123,8 +124,10 @@ fmt: venv rust ## Format everything
 wheel: venv rust ## Build a wheel for PYTHON into dist/
 	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
 
+# In a folder of its own: the build of the package leaves a binary behind that Cargo takes for that of this checkout.
 package: rust ## Make the Cargo package and build it from its own files
-	cargo package --locked
+	cargo package --locked --target-dir target/package-check
+	@ls target/package-check/package/*.crate
 
 venv: $(READY) ## Make .venv with what the other commands need
 

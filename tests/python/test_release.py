@@ -1,31 +1,13 @@
-"""What a release needs: one version, licences that fit ours, and a package that has what it is built from."""
+"""What a release needs: one version, a package with all its sources, a wheel that works."""
 
 import importlib.metadata
-import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from serving import REPOSITORY, program, run
-
-# Each lets us link it into a program under MIT. Of "A OR B" one is enough, of "A AND B" both are needed.
-FITTING = {
-    "0BSD",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "BSL-1.0",
-    "CC0-1.0",
-    "ISC",
-    "MIT",
-    "MIT-0",
-    "Unicode-3.0",
-    "Unlicense",
-    "Zlib",
-}
+from serving import ECHO, REPOSITORY, Start, program, run, wait_until, write
 
 
 def cargo(*arguments: str) -> str:
@@ -34,32 +16,6 @@ def cargo(*arguments: str) -> str:
     done = subprocess.run(["cargo", *arguments], cwd=REPOSITORY, text=True, capture_output=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def fits(expression: str) -> bool:
-    """Whether a licence expression of Cargo (SPDX, or with the older slash) can be met."""
-    expression = expression.replace("/", " OR ").replace("(", " ( ").replace(")", " ) ")
-    while inner := re.search(r"\(([^()]*)\)", expression):
-        met = "MIT" if fits(inner.group(1)) else "none"
-        expression = expression[: inner.start()] + met + expression[inner.end() :]
-    every = [part.split(" AND ") for part in re.split(r"\s+OR\s+", expression.strip())]
-    return any(all(name.strip() in FITTING for name in part) for part in every)
-
-
-def test_licence_expressions() -> None:
-    for expression in ["MIT", "MIT OR GPL-3.0", "GPL-3.0/MIT", "(MIT OR GPL-3.0) AND Unicode-3.0"]:
-        assert fits(expression), expression
-    for expression in ["GPL-3.0", "MIT AND GPL-3.0", "(GPL-2.0 OR GPL-3.0) AND MIT", ""]:
-        assert not fits(expression), expression
-
-
-def test_licences_of_the_dependencies_fit() -> None:
-    host = re.search(r"^host: (.*)$", subprocess.check_output(["rustc", "-vV"], text=True), re.M)
-    assert host
-    told = cargo("metadata", "--format-version=1", "--locked", f"--filter-platform={host.group(1)}")
-    licences = {package["name"]: package["license"] or "" for package in json.loads(told)["packages"]}
-    assert len(licences) > 50
-    assert {name: text for name, text in licences.items() if not fits(text)} == {}
 
 
 def test_the_version_comes_from_one_place() -> None:
@@ -88,3 +44,12 @@ def test_the_wheel_says_what_it_is() -> None:
     assert about["License-Expression"] == "MIT"
     assert about["Requires-Python"] == ">=3.9"
     assert set(about.get_all("Provides-Extra") or []) >= {"py2", "pytest"}
+
+
+def test_the_wheel_serves_and_reloads(start: Start, tmp_path: Path) -> None:
+    write(tmp_path, "echo_wsh.py", ECHO)
+    server = start(way="wheel")
+    assert server.ask("/echo", "old") == "old"
+    write(tmp_path, "echo_wsh.py", ECHO.replace("send_message(message", "send_message('new'"))
+    wait_until(lambda: server.ask("/echo", "old") == "new", "the new version")
+    assert server.stop() == 0
