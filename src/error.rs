@@ -126,6 +126,9 @@ pub enum StartError {
     /// `wshost check` could not explain or convert a file.
     #[error("check: {0}")]
     Check(String),
+    /// `wshost replay` has nothing to replay, or nobody to replay it to.
+    #[error("replay: {0}")]
+    Replay(String),
     /// Python could not be started.
     #[error("cannot start Python: {0}")]
     Python(String),

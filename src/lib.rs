@@ -15,7 +15,7 @@
 //! - [`http`] – request heads, error pages, files
 //! - [`websocket`] – pure: handshake, header grammar, frames, messages, deflate, close codes
 //! - [`handlers`] – which file serves which resource: registry, watcher, reload
-//! - [`trace`] – `--trace`: the bytes of connections in a file
+//! - [`trace`] – `--trace`: the bytes of connections in a file; [`replay`] – `wshost replay`: the same again
 //! - [`python_files`] – the files of `python/`, carried inside
 //! - [`bridge`] – the only module that names PyO3: interpreter, loader, handler threads, the Python objects
 
@@ -30,6 +30,7 @@ pub mod http;
 pub mod logging;
 pub mod program;
 pub mod python_files;
+pub mod replay;
 pub mod scaffold;
 pub mod server;
 pub mod shutdown;

@@ -15,7 +15,7 @@ use crate::handlers::registry::Registry;
 use crate::handlers::traffic::Monitor;
 use crate::handlers::watcher;
 use crate::status::Status;
-use crate::{check, logging, python_files, scaffold, server};
+use crate::{check, logging, python_files, replay, scaffold, server};
 
 /// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
 ///
@@ -39,6 +39,11 @@ pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Resu
         Invocation::Vendor(directory) => python_files::vendor(&directory),
         Invocation::New { name, directory } => scaffold::write(&name, &directory),
         Invocation::Check(check) => match start_python(python.as_deref()).and_then(|()| check::run(check)) {
+            Ok(true) => Ok(()),
+            Ok(false) => return 1,
+            Err(error) => Err(error),
+        },
+        Invocation::Replay(options) => match replay::run(options) {
             Ok(true) => Ok(()),
             Ok(false) => return 1,
             Err(error) => Err(error),

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -31,7 +30,10 @@ pub struct Trace {
     path: PathBuf,
     /// `None` once it could not be written.
     file: Mutex<Option<File>>,
-    connections: AtomicU64,
+    /// How many connections there were. Locked until the last one is written, so that the numbers stand in order.
+    connections: Mutex<u64>,
+    /// When the recording began, on both clocks: all times count from here, so that their order is that of events.
+    begun: (Instant, OffsetDateTime),
 }
 
 impl Trace {
@@ -40,14 +42,23 @@ impl Trace {
         let file = OpenOptions::new().create(true).append(true).mode(MODE).open(path);
         let file =
             file.map_err(|source| StartError::File { option: "--trace", path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), file: Mutex::new(Some(file)), connections: AtomicU64::new(1) })
+        Ok(Self {
+            path: path.to_owned(),
+            file: Mutex::new(Some(file)),
+            connections: Mutex::new(0),
+            begun: (Instant::now(), OffsetDateTime::now_utc()),
+        })
     }
 
     /// Records that a connection begins. It ends when the value is dropped.
     #[must_use]
     pub fn connection(self: &Arc<Self>, opening: &Opening<'_>) -> ConnectionTrace {
-        let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        let time = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        let mut connections = self.connections.lock();
+        *connections += 1;
+        let number = *connections;
+        let start = Instant::now();
+        let time = self.begun.1 + (start - self.begun.0);
+        let time = time.format(&Rfc3339).unwrap_or_default();
         self.write(&json!({
             "connection": number,
             "event": "open",
@@ -57,7 +68,7 @@ impl Trace {
             "tls": opening.tls,
             "resource": opening.resource,
         }));
-        ConnectionTrace { trace: Arc::clone(self), number, start: Instant::now(), ended: Mutex::new(None) }
+        ConnectionTrace { trace: Arc::clone(self), number, start, ended: Mutex::new(None) }
     }
 
     fn write(&self, record: &Value) {
@@ -98,17 +109,22 @@ pub struct ConnectionTrace {
 impl ConnectionTrace {
     /// The client has sent these bytes, after TLS.
     pub fn received(&self, bytes: &[u8]) {
-        self.bytes("in", bytes);
+        self.bytes("in", Instant::now(), bytes);
     }
 
-    /// The client was sent these bytes, before TLS.
-    pub fn sent(&self, bytes: &[u8]) {
-        self.bytes("out", bytes);
+    /// The client was sent these bytes, before TLS. They may have been answered since `begun`, before which sending
+    /// began: that is the time that keeps events in order.
+    pub fn sent(&self, begun: Instant, bytes: &[u8]) {
+        self.bytes("out", begun, bytes);
     }
 
     /// The client has closed its side.
     pub fn closed_by_client(&self) {
-        self.ends(|| "client".to_owned());
+        if self.ends(|| "client".to_owned()) {
+            self.trace.write(
+                &json!({"connection": self.number, "event": "eof", "at": self.seconds(Instant::now())}),
+            );
+        }
     }
 
     /// We have closed ours.
@@ -124,11 +140,15 @@ impl ConnectionTrace {
         }
     }
 
-    fn ends(&self, how: impl FnOnce() -> String) {
-        self.ended.lock().get_or_insert_with(how);
+    /// `true`: it had not ended before.
+    fn ends(&self, how: impl FnOnce() -> String) -> bool {
+        let mut ended = self.ended.lock();
+        let is_first = ended.is_none();
+        ended.get_or_insert_with(how);
+        is_first
     }
 
-    fn bytes(&self, event: &str, bytes: &[u8]) {
+    fn bytes(&self, event: &str, at: Instant, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -137,13 +157,13 @@ impl ConnectionTrace {
             _ => ("base64", BASE64_STANDARD.encode(bytes)),
         };
         self.trace.write(&json!({
-            "connection": self.number, "event": event, "at": self.seconds(), kind: data,
+            "connection": self.number, "event": event, "at": self.seconds(at), kind: data,
         }));
     }
 
-    /// Since the start, in seconds.
-    fn seconds(&self) -> f64 {
-        self.start.elapsed().as_secs_f64()
+    /// From the start to `time`, in seconds.
+    fn seconds(&self, time: Instant) -> f64 {
+        (time - self.start).as_secs_f64()
     }
 }
 
@@ -152,7 +172,7 @@ impl Drop for ConnectionTrace {
         let how = self.ended.get_mut().take();
         let how = how.unwrap_or_else(|| "server".to_owned());
         self.trace
-            .write(&json!({"connection": self.number, "event": "end", "at": self.seconds(), "by": how}));
+            .write(&json!({"connection": self.number, "event": "end", "at": self.seconds(Instant::now()), "by": how}));
     }
 }
 

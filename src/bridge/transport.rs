@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -171,9 +171,10 @@ impl Duplex {
             Self::Unix(socket) => (&*socket).write_vectored(parts),
             Self::Tls(tls) => tls.write_vectored(parts),
             Self::Traced(traced) => {
+                let begun = Instant::now();
                 let result = traced.inner.write_vectored(parts);
                 let bytes: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
-                traced.wrote(&result, &bytes.concat());
+                traced.wrote(begun, &result, &bytes.concat());
                 result
             }
         }
@@ -203,8 +204,9 @@ impl Duplex {
             Self::Unix(socket) => SockRef::from(socket).send_with_flags(bytes, flags),
             Self::Tls(tls) => tls.send_now(bytes).map(|()| bytes.len()),
             Self::Traced(traced) => {
+                let begun = Instant::now();
                 let result = traced.inner.send_without_waiting(bytes);
-                traced.wrote(&result, bytes);
+                traced.wrote(begun, &result, bytes);
                 result
             }
         }
@@ -272,10 +274,10 @@ impl Traced {
         }
     }
 
-    /// Records a write of what is at the front of `bytes`.
-    fn wrote(&self, result: &io::Result<usize>, bytes: &[u8]) {
+    /// Records a write, begun at `begun`, of what is at the front of `bytes`.
+    fn wrote(&self, begun: Instant, result: &io::Result<usize>, bytes: &[u8]) {
         match result {
-            Ok(count) => self.trace.sent(&bytes[..*count]),
+            Ok(count) => self.trace.sent(begun, &bytes[..*count]),
             Err(error) => self.trace.failed(error),
         }
     }

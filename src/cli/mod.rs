@@ -8,6 +8,7 @@ pub mod ini;
 mod names;
 mod options;
 mod reference;
+mod replay;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -38,6 +39,7 @@ use options::{PolicyOptions, TlsOptions};
 pub use config_file::ConfigFileError;
 pub use options::Options;
 pub use reference::{Value, reference_options};
+pub use replay::{ReplayOptions, ServerUrl, Trust};
 
 /// What the command line asks for.
 #[derive(Debug, Clone)]
@@ -55,6 +57,8 @@ pub enum Invocation {
     Vendor(PathBuf),
     /// Load every handler and say what is wrong.
     Check(CheckOptions),
+    /// Have recorded connections again and compare.
+    Replay(ReplayOptions),
     /// Write a handler and its test.
     New {
         /// The resource, with or without its leading slash.
@@ -88,7 +92,7 @@ impl Invocation {
             Self::Serve(options) => options.server.python.as_deref(),
             Self::Version { python } => python.as_deref(),
             Self::Check(check) => check.options.server.python.as_deref(),
-            Self::Print(_) | Self::Vendor(_) | Self::New { .. } => None,
+            Self::Print(_) | Self::Vendor(_) | Self::Replay(_) | Self::New { .. } => None,
         }
     }
 }
@@ -141,6 +145,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Invocation, UsageError> {
         }
         match name.as_str() {
             CHECK => return check_options(&command, arguments),
+            replay::NAME => return replay::options(&command, arguments),
             NEW => {
                 return Ok(Invocation::New {
                     name: arguments.remove_one("name").unwrap_or_default(),
@@ -238,6 +243,7 @@ fn command() -> Command {
                 .arg(directory),
         )
         .subcommand(check_command())
+        .subcommand(replay::command())
         .subcommand(new_command())
         .disable_help_subcommand(true)
 }

@@ -101,6 +101,7 @@ def test_what_came_with_the_head_and_how_it_ended(start: Start, root: Path, path
     assert server.stop() == 0
     assert streams(path, 1)[0] == head + client_frame(1, b"early")
     assert end_of(path, 1) == "client"
+    assert [record["event"] for record in records(path)][-2:] == ["eof", "end"]
 
 
 def test_connections_at_one_time_are_kept_apart_and_runs_appended(

@@ -5,15 +5,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "program"]),
     ("embed", &["bridge", "handlers", "http", "logging", "server"]),
     (
         "program",
-        &["bridge", "check", "cli", "handlers", "logging", "python_files", "scaffold", "server", "status"],
+        &[
+            "bridge",
+            "check",
+            "cli",
+            "handlers",
+            "logging",
+            "python_files",
+            "replay",
+            "scaffold",
+            "server",
+            "status",
+        ],
     ),
     ("check", &["bridge", "cli", "handlers", "logging"]),
+    ("replay", &["cli"]),
     ("scaffold", &[]),
     ("cli", &[]),
     ("python_files", &[]),

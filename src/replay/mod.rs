@@ -1,0 +1,60 @@
+//! `wshost replay`: sends what clients sent while `--trace` recorded (docs/trace.md) to a server, and compares what it
+//! says.
+//!
+//! Must not import anything but `cli` and `error`.
+
+mod comparison;
+mod conversation;
+mod recording;
+mod session;
+mod wire;
+
+use std::io;
+
+use crate::cli::ReplayOptions;
+use crate::error::StartError;
+use session::{Manner, Session};
+use wire::Target;
+
+/// Has the recorded connections again and prints a line for each; `false`: the server says something else.
+pub fn run(options: ReplayOptions) -> Result<bool, StartError> {
+    let ReplayOptions { file, server, connection, timing, timeout } = options;
+    let recording = recording::read(&file)?;
+    let count = recording.connections.len();
+    if let Some(number) = connection.filter(|number| *number > count) {
+        let problem = format!("{}: no connection {number}; it has those from 1 to {count}", file.display());
+        return Err(StartError::Replay(problem));
+    }
+    if let Some(line) = recording.cut_off {
+        tell(
+            &mut io::stderr(),
+            &format!("wshost: replay: {}: line {line} is cut off and left out", file.display()),
+        );
+    }
+    let target = Target::new(server, timeout)?;
+    let manner = Manner { only: connection.map(|number| number - 1), timing, limit: timeout };
+    let (mut same, mut others) = (0, 0);
+    let report = |index: usize, verdict: session::Verdict| {
+        let resource = recording.connections[index].resource.escape_debug();
+        let number = index + 1;
+        let line = match verdict {
+            Ok(count) => {
+                same += 1;
+                format!("{number} {resource}: ok, {count} bytes")
+            }
+            Err(problem) => {
+                others += 1;
+                format!("{number} {resource}: {problem}")
+            }
+        };
+        tell(&mut io::stdout(), &line);
+    };
+    Session::new(&recording, &target, &manner, report).run()?;
+    tell(&mut io::stdout(), &format!("{same} ok, {others} not"));
+    Ok(others == 0)
+}
+
+/// Prints a line. A reader that has seen enough is no failure.
+fn tell(to: &mut impl io::Write, line: &str) {
+    let _ = writeln!(to, "{line}").and_then(|()| to.flush());
+}

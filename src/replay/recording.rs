@@ -1,0 +1,255 @@
+//! What a trace tells (docs/trace.md), read back. Must not import anything but `error`.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+use crate::error::StartError;
+
+/// What a file of `--trace` holds.
+#[derive(Debug, PartialEq)]
+pub(super) struct Recording {
+    /// In the order in which they were opened.
+    pub(super) connections: Vec<Connection>,
+    /// What happened on all of them, in the order of its times.
+    pub(super) steps: Vec<Step>,
+    /// The number of a last line that was not written to its end.
+    pub(super) cut_off: Option<usize>,
+}
+
+/// A connection as it was recorded.
+#[derive(Debug, PartialEq)]
+pub(super) struct Connection {
+    /// What was asked for, for people.
+    pub(super) resource: String,
+    /// All that the server sent.
+    pub(super) sent: Vec<u8>,
+    /// Whether that is all there was: neither the connection nor the recording was cut off.
+    pub(super) is_whole: bool,
+    /// When it was opened.
+    opened: OffsetDateTime,
+}
+
+/// Something that happened.
+#[derive(Debug, PartialEq)]
+pub(super) struct Step {
+    /// Index of the connection.
+    pub(super) connection: usize,
+    /// When.
+    pub(super) time: OffsetDateTime,
+    /// What.
+    pub(super) event: Event,
+}
+
+/// What can happen.
+#[derive(Debug, PartialEq)]
+pub(super) enum Event {
+    /// The client has connected.
+    Open,
+    /// The client has sent these bytes.
+    In(Vec<u8>),
+    /// The server has sent so many of its bytes.
+    Out(usize),
+    /// The client has closed its side.
+    Eof,
+    /// The handler is done with it.
+    End,
+}
+
+/// Reads the file `path`.
+pub(super) fn read(path: &Path) -> Result<Recording, StartError> {
+    let file = File::open(path).map_err(|source| StartError::File {
+        option: "replay",
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(BufReader::new(file))
+        .map_err(|problem| StartError::Replay(format!("{}: {problem}", path.display())))
+}
+
+fn parse(mut file: impl BufRead) -> Result<Recording, String> {
+    let mut reader = Reader::default();
+    let (mut line, mut number) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let count = file.read_until(b'\n', &mut line);
+        if count.map_err(|error: io::Error| format!("{error}; name a file that --trace wrote"))? == 0 {
+            break;
+        }
+        number += 1;
+        let record = serde_json::from_slice(&line).unwrap_or(Value::Null);
+        // What a server that was killed has left behind.
+        if record.is_null() && !line.ends_with(b"\n") {
+            reader.recording.cut_off = Some(number);
+            break;
+        }
+        reader
+            .take(&record)
+            .map_err(|problem| format!("line {number}: {problem}; record again, or delete the line"))?;
+    }
+    if reader.recording.connections.is_empty() {
+        return Err("no connection is recorded in it; record one with --trace".to_owned());
+    }
+    // An answer may be written down before what it answers to, by another thread: times keep the order.
+    reader.recording.steps.sort_by_key(|step| step.time);
+    Ok(reader.recording)
+}
+
+/// A recording that is being read.
+struct Reader {
+    recording: Recording,
+    /// Index by number. A file that was appended to has the same numbers several times: the last one opened counts.
+    open: HashMap<u64, usize>,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        let recording = Recording { connections: Vec::new(), steps: Vec::new(), cut_off: None };
+        Self { recording, open: HashMap::new() }
+    }
+}
+
+impl Reader {
+    fn take(&mut self, record: &Value) -> Result<(), &'static str> {
+        if !record.is_object() {
+            return Err("not a whole JSON object");
+        }
+        let number = record["connection"].as_u64().ok_or("no number under \"connection\"")?;
+        let event = record["event"].as_str().ok_or("no text under \"event\"")?;
+        if event == "open" {
+            return self.open(number, record);
+        }
+        let connection = *self.open.get(&number).ok_or("a connection that was not opened before")?;
+        let recorded = &mut self.recording.connections[connection];
+        let at = record["at"].as_f64().filter(|at| (0.0..1e9).contains(at)).ok_or("no time under \"at\"")?;
+        let event = match event {
+            "in" => Event::In(bytes(record)?),
+            "out" => {
+                let bytes = bytes(record)?;
+                recorded.sent.extend_from_slice(&bytes);
+                Event::Out(bytes.len())
+            }
+            "eof" => Event::Eof,
+            "end" => {
+                let by = record["by"].as_str().ok_or("no text under \"by\"")?;
+                recorded.is_whole = matches!(by, "client" | "server");
+                Event::End
+            }
+            _ => return Err("an \"event\" that is none of open, in, out, eof and end"),
+        };
+        let time = recorded.opened + Duration::seconds_f64(at);
+        self.recording.steps.push(Step { connection, time, event });
+        Ok(())
+    }
+
+    fn open(&mut self, number: u64, record: &Value) -> Result<(), &'static str> {
+        let time = record["time"].as_str().and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
+        let opened = time.ok_or("no time under \"time\"")?;
+        let connection = self.recording.connections.len();
+        self.open.insert(number, connection);
+        self.recording.connections.push(Connection {
+            resource: record["resource"].as_str().ok_or("no text under \"resource\"")?.to_owned(),
+            sent: Vec::new(),
+            is_whole: false,
+            opened,
+        });
+        self.recording.steps.push(Step { connection, time: opened, event: Event::Open });
+        Ok(())
+    }
+}
+
+/// The bytes of a record.
+fn bytes(record: &Value) -> Result<Vec<u8>, &'static str> {
+    match (record["text"].as_str(), record["base64"].as_str()) {
+        (Some(text), None) => Ok(text.as_bytes().to_vec()),
+        (None, Some(text)) => BASE64_STANDARD.decode(text).map_err(|_| "bad base64"),
+        _ => Err("neither \"text\" nor \"base64\""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: &str =
+        r#"{"connection":1,"event":"open","resource":"/a","time":"2026-01-02T03:04:05.5Z","tls":false}"#;
+
+    #[test]
+    fn connections_keep_apart_also_in_a_file_that_was_appended_to() {
+        let text = [
+            OPEN,
+            r#"{"connection":2,"event":"open","resource":"/b","time":"2026-01-02T03:04:06Z"}"#,
+            r#"{"connection":1,"event":"in","at":0.8,"text":"x"}"#,
+            r#"{"connection":2,"event":"out","at":0.25,"base64":"AP8="}"#,
+            r#"{"connection":1,"event":"eof","at":1}"#,
+            r#"{"connection":1,"event":"end","at":1,"by":"client"}"#,
+            r#"{"connection":2,"event":"end","at":1,"by":"Connection reset by peer"}"#,
+            OPEN,
+            r#"{"connection":1,"event":"out","at":2,"text":"y"}"#,
+        ];
+        let recording = parse(text.join("\n").as_bytes()).expect("a trace");
+        let connections: Vec<_> = recording
+            .connections
+            .iter()
+            .map(|connection| (connection.resource.as_str(), &connection.sent[..], connection.is_whole))
+            .collect();
+        assert_eq!(connections, [("/a", &b""[..], true), ("/b", b"\x00\xff", false), ("/a", b"y", false)]);
+        let start = recording.connections[0].opened;
+        let steps: Vec<_> = recording
+            .steps
+            .iter()
+            .map(|step| (step.connection, (step.time - start).whole_milliseconds(), &step.event))
+            .collect();
+        let expected = [
+            (0, 0, &Event::Open),
+            (2, 0, &Event::Open),
+            (1, 500, &Event::Open),
+            (1, 750, &Event::Out(2)),
+            (0, 800, &Event::In(b"x".to_vec())),
+            (0, 1000, &Event::Eof),
+            (0, 1000, &Event::End),
+            (1, 1500, &Event::End),
+            (2, 2000, &Event::Out(1)),
+        ];
+        assert_eq!(steps, expected);
+        assert_eq!(recording.cut_off, None);
+    }
+
+    #[test]
+    fn what_is_no_trace_says_where() {
+        for (line, problem) in [
+            ("", "not a whole JSON object"),
+            ("[1]", "not a whole JSON object"),
+            (r#"{"connection":1,"event":"in","at":0.1,"te"#, "not a whole JSON object"),
+            (r#"{"event":"in"}"#, "\"connection\""),
+            (r#"{"connection":1}"#, "\"event\""),
+            (r#"{"connection":2,"event":"open","resource":"/"}"#, "\"time\""),
+            (r#"{"connection":2,"event":"open","time":"2026-01-02T03:04:05Z"}"#, "\"resource\""),
+            (r#"{"connection":1,"event":"in","text":"x"}"#, "\"at\""),
+            (r#"{"connection":1,"event":"in","at":-1,"text":"x"}"#, "\"at\""),
+            (r#"{"connection":1,"event":"in","at":1}"#, "neither"),
+            (r#"{"connection":1,"event":"in","at":1,"base64":"?"}"#, "base64"),
+            (r#"{"connection":1,"event":"end","at":1}"#, "\"by\""),
+            (r#"{"connection":1,"event":"sent","at":1}"#, "none of"),
+            (r#"{"connection":3,"event":"in","at":1,"text":"x"}"#, "not opened"),
+        ] {
+            let error = parse(format!("{OPEN}\n{line}\n").as_bytes()).expect_err(line);
+            assert!(error.starts_with("line 2: ") && error.contains(problem), "{line}: {error}");
+        }
+        assert!(parse(&b""[..]).expect_err("nothing").contains("no connection"));
+    }
+
+    #[test]
+    fn a_last_line_that_was_cut_off_is_left_out() {
+        let recording = parse(format!("{OPEN}\n{}", &OPEN[..20]).as_bytes()).expect("a trace");
+        assert_eq!((recording.connections.len(), recording.cut_off), (1, Some(2)));
+        assert!(parse(&OPEN.as_bytes()[..20]).expect_err("nothing").contains("no connection"));
+    }
+}

@@ -1,0 +1,222 @@
+//! A connection to the server, TCP or TLS on it, that never waits: reads and writes are told when they can go on.
+//!
+//! Must not import anything but `cli` and `error`.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::cli::{ServerUrl, Trust};
+use crate::error::StartError;
+
+/// Where to connect to, and how.
+pub(super) struct Target {
+    url: ServerUrl,
+    tls: Option<Arc<ClientConfig>>,
+    limit: Duration,
+}
+
+impl Target {
+    /// Reads the certificates. `limit`: how long connecting may take.
+    pub(super) fn new(url: ServerUrl, limit: Duration) -> Result<Self, StartError> {
+        let tls = url.tls.as_ref().map(client_config).transpose()?;
+        Ok(Self { url, tls, limit })
+    }
+
+    /// A new connection, past the TLS handshake. An error says what to do.
+    pub(super) fn connect(&self) -> Result<Wire, String> {
+        let ServerUrl { host, port, .. } = &self.url;
+        let socket = self.reach().map_err(|error| {
+            format!("cannot connect to {host} port {port}: {error}; start the server, or check the URL")
+        })?;
+        let told = |error: io::Error| {
+            let limit = self.limit.as_secs_f64();
+            let problem = match error.kind() {
+                io::ErrorKind::WouldBlock => format!("no answer within {limit} s"),
+                _ => error.to_string(),
+            };
+            format!(
+                "no TLS with {host} port {port}: {problem}; check the URL and --ca, or trust any with --insecure"
+            )
+        };
+        let session = self.tls.as_ref().map(|config| self.shake_hands(&socket, config)).transpose();
+        let wire = Wire { session: session.map_err(told)?, socket };
+        wire.socket.set_nonblocking(true).map_err(told)?;
+        Ok(wire)
+    }
+
+    /// A socket with the first of the host's addresses that answers.
+    fn reach(&self) -> io::Result<TcpStream> {
+        let mut failure = io::Error::other("the name has no address");
+        for address in (self.url.host.as_str(), self.url.port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, self.limit) {
+                Ok(socket) => {
+                    socket.set_nodelay(true)?;
+                    return Ok(socket);
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn shake_hands(
+        &self,
+        mut socket: &TcpStream,
+        config: &Arc<ClientConfig>,
+    ) -> io::Result<Box<ClientConnection>> {
+        socket.set_read_timeout(Some(self.limit))?;
+        socket.set_write_timeout(Some(self.limit))?;
+        let name = ServerName::try_from(self.url.host.clone()).map_err(io::Error::other)?;
+        let mut session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+        while session.is_handshaking() {
+            session.complete_io(&mut socket)?;
+        }
+        Ok(Box::new(session))
+    }
+}
+
+/// A connection. What would have to wait is [`io::ErrorKind::WouldBlock`].
+pub(super) struct Wire {
+    socket: TcpStream,
+    session: Option<Box<ClientConnection>>,
+}
+
+impl Wire {
+    /// One read; 0 at the end of the stream.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(session) = &mut self.session else { return self.socket.read(buffer) };
+        loop {
+            match session.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // As wshost, takes the end of the connection for the end of the stream.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                result => return result,
+            }
+            session.read_tls(&mut self.socket)?;
+            session
+                .process_new_packets()
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+    }
+
+    /// One write: how much of `bytes` was taken.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.session {
+            None => self.socket.write(bytes),
+            // Bounded by rustls's own limit; 0 when that is reached.
+            Some(session) => session.writer().write(bytes),
+        }
+    }
+
+    /// Sends on what `write` has taken.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        while session.wants_write() {
+            session.write_tls(&mut self.socket)?;
+        }
+        Ok(())
+    }
+
+    /// Whether `flush` has something to do.
+    pub(super) fn wants_flush(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.wants_write())
+    }
+
+    /// No more sending.
+    pub(super) fn close(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.send_close_notify();
+        }
+        // A server that is gone is no error here, and one that takes nothing sees the end without being told.
+        let _ = self.flush();
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// What to wait on.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, StartError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| StartError::Replay(error.to_string()))?;
+    let builder = match trust {
+        Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+        Trust::Authorities(path) => builder.with_root_certificates(authorities(path)?),
+    };
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
+/// The certificates of `--ca`.
+fn authorities(path: &Path) -> Result<RootCertStore, StartError> {
+    let error = |problem: String| StartError::TlsFile { option: "--ca", path: path.to_owned(), problem };
+    let text = fs::read(path).map_err(|source| StartError::File {
+        option: "--ca",
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|problem| error(format!("the PEM is damaged: {problem}")))?;
+        roots
+            .add(certificate)
+            .map_err(|problem| error(format!("a certificate cannot be read: {problem}")))?;
+    }
+    if roots.is_empty() {
+        return Err(error("no certificate in it; it must be PEM, with \"BEGIN CERTIFICATE\"".to_owned()));
+    }
+    Ok(roots)
+}
+
+/// `--insecure`: takes any certificate, as long as the server has its key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
