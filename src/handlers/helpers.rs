@@ -2,7 +2,7 @@
 //!
 //! Must not import pyo3 or tokio.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -14,6 +14,9 @@ use super::snapshot::Digest;
 const TICK: Duration = Duration::from_millis(4);
 
 /// What each helper file was like when it was last imported.
+///
+/// No file is forgotten, be it gone or used by nobody: Python may still have its module (a file that comes back while
+/// handlers are loaded keeps it), and the next import must not get an old one.
 #[derive(Default)]
 pub(super) struct Helpers {
     known: BTreeMap<PathBuf, Seen>,
@@ -52,14 +55,29 @@ impl Helpers {
             }
         }
     }
-
-    /// Forgets the files that are not there, but for those in `used`. One that is there and that nobody imports
-    /// any more stays: Python still has the module, and the next import must not get an old one.
-    pub(super) fn retain(&mut self, used: &BTreeSet<&Path>) {
-        self.known.retain(|path, seen| *seen != Seen::As(None) || used.contains(path.as_path()));
-    }
 }
 
 fn read(path: &Path) -> Option<Digest> {
     fs::read(path).ok().map(|bytes| digest(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_gone_has_changed_when_it_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("helper.py");
+        let mut helpers = Helpers::default();
+        fs::write(&path, "old").unwrap();
+        helpers.learn(std::slice::from_ref(&path), SystemTime::now() + Duration::from_secs(1));
+        assert_eq!(helpers.take_changed(), [] as [PathBuf; 0]);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(helpers.take_changed(), std::slice::from_ref(&path));
+        assert_eq!(helpers.take_changed(), [] as [PathBuf; 0]);
+        // Somebody may have imported it meanwhile.
+        fs::write(&path, "old").unwrap();
+        assert_eq!(helpers.take_changed(), [path]);
+    }
 }

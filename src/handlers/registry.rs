@@ -283,9 +283,6 @@ impl<L: Loader> Registry<L> {
                 self.loader.forget(&path);
             }
         }
-        let used =
-            files.handlers.values().flat_map(|state| &state.depends_on).map(PathBuf::as_path).collect();
-        files.helpers.retain(&used);
         self.read_map(&mut files.map, report);
         self.publish(files, report);
     }
