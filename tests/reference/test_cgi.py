@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,4 +234,9 @@ def test_stderr(scripts: Pair) -> None:
     assert subject == reference
     assert re.search(r"^complaint$", scripts.reference.written(), re.MULTILINE)
     if not servers.SELF:
-        assert re.search(r"\] .*CGI script /cgi/stderr: complaint$", scripts.subject.written(), re.MULTILINE)
+        # The answer does not wait for what the script complains about.
+        pattern = re.compile(r"\] .*CGI script /cgi/stderr: complaint$", re.MULTILINE)
+        deadline = time.monotonic() + 30
+        while not (found := pattern.search(scripts.subject.written())) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert found
