@@ -61,8 +61,6 @@ enum Next<'py> {
     Frame(RawFrame),
     /// A message as the handler gets it.
     Message(Bound<'py, PyAny>),
-    /// Nothing yet, and nothing was about to come.
-    Silence,
 }
 
 /// What a frame was good for.
@@ -185,6 +183,10 @@ impl Stream {
 
     fn read_frame(&self, py: Python<'_>) -> PyResult<RawFrame> {
         self.report_wanted(py);
+        self.read_frame_unreported(py)
+    }
+
+    fn read_frame_unreported(&self, py: Python<'_>) -> PyResult<RawFrame> {
         let connection = self.connection(py)?;
         let masked = self.is_on(py, Switch::UnmaskReceive)?;
         let limit = max_message_size();
@@ -252,15 +254,25 @@ impl Stream {
         })
     }
 
-    /// The next frame; when it comes from a socket of ours and nothing has to be done to it, as the message that
-    /// it is. What it needs on the stack is gone when there is nothing.
-    #[inline(never)]
+    /// The next frame, however long it takes.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Next<'py>> {
+        self.report_wanted(py);
+        loop {
+            if let Some(next) = self.next_unless_silent(py)? {
+                return Ok(next);
+            }
+            self.rest(py)?;
+        }
+    }
+
+    /// The next frame; when it comes from a socket of ours and nothing has to be done to it, as the message that
+    /// it is. `None`: nothing comes for now, and what was needed on the stack is gone.
+    #[inline(never)]
+    fn next_unless_silent<'py>(&self, py: Python<'py>) -> PyResult<Option<Next<'py>>> {
         let connection = self.connection(py)?;
         let Ok(own) = connection.cast_exact::<Connection>() else {
-            return self.read_frame(py).map(Next::Frame);
+            return self.read_frame_unreported(py).map(Next::Frame).map(Some);
         };
-        self.report_wanted(py);
         let socket = &own.get().socket;
         let masked = self.is_on(py, Switch::UnmaskReceive)?;
         let limit = max_message_size();
@@ -270,7 +282,7 @@ impl Stream {
             found = detached(py, || socket.begin_frame(masked, limit, &mut buffer))
                 .map_err(|error| Self::read_error(&connection, error))?;
         }
-        let Some(frame) = found else { return Ok(Next::Silence) };
+        let Some(frame) = found else { return Ok(None) };
         let header = frame.header;
         let next = if self.is_message(py, &header)? {
             let error = |error| Self::read_error(&connection, error);
@@ -290,10 +302,10 @@ impl Stream {
             Next::Frame(raw.map_err(|error| self.with_open_text(&connection, error))?)
         };
         frames::report_header(py, &header, self.fine, |level, text| LOG.log(py, level, || text));
-        Ok(next)
+        Ok(Some(next))
     }
 
-    /// Waits until there is something for [`Self::next`], with as little memory as it takes.
+    /// Waits until there is something to read, with as little memory as it takes.
     fn rest(&self, py: Python<'_>) -> PyResult<()> {
         let connection = self.connection(py)?;
         let Ok(own) = connection.cast_exact::<Connection>() else { return Ok(()) };
@@ -647,7 +659,6 @@ impl Stream {
                     Taken::Message(message) => return Ok(Some(message)),
                     Taken::Close => return Ok(None),
                 },
-                Next::Silence => self.rest(py)?,
             }
         }
     }

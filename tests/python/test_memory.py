@@ -1,12 +1,13 @@
 """What connections take is given back, however they end."""
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving import Server, Start, close_body, handler, wait_until, write
+from serving import ECHO, Server, Start, close_body, handler, wait_until, write
 
 # Requests, streams, connections and dispatchers are counted while they live: by weak references, and by name
 # among what the collector knows.
@@ -176,3 +177,31 @@ def test_a_connection_that_waits_gives_its_stack_back(start: Start, tmp_path: Pa
         client.send(1, b"hello")
         assert client.frame().payload == b"hello"
         client.close()
+
+
+def place_of(process: int, thread: str) -> str:
+    """Where in the kernel a thread waits; "0" while it runs, and where the kernel does not tell."""
+    return Path(f"/proc/{process}/task/{thread}/wchan").read_text()
+
+
+def is_resting(server: Server) -> bool:
+    """Whether the handler's thread waits in `poll`, as it does once nothing has come for a while."""
+    (thread,) = (number for number, name in server.threads().items() if name.startswith("wsh-1"))
+    return "poll" in place_of(server.process.pid, thread)
+
+
+def test_a_frame_that_is_waited_for_long_is_told_of_once(start: Start, tmp_path: Path) -> None:
+    write(tmp_path, "echo_wsh.py", ECHO)
+    server = start("--log-level", "fine")
+    # Threads of ours wait for what the server writes.
+    if all(place_of(os.getpid(), thread) == "0" for thread in os.listdir("/proc/self/task")):
+        pytest.skip("the kernel does not tell where threads wait (/proc/PID/task/TID/wchan)")
+    with server.raw("/echo") as client:
+        for _ in range(2):
+            wait_until(lambda: is_resting(server), "a thread that rests")
+            client.send(1, b"hello")
+            assert client.frame().payload == b"hello"
+        client.send(8, close_body(1000))
+        assert client.rest()[:2] == b"\x88\x02"
+    wait_until(lambda: not server.handler_threads(), "the end of the handler")
+    assert server.log.text.count("Receive the first 2 octets of a frame") == 3
