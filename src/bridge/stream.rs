@@ -7,71 +7,35 @@
 // Methods that begin with an underscore are part of what handlers use.
 #![allow(clippy::used_underscore_items)]
 
+mod receiving;
+mod sending;
+
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyAttributeError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use super::connection::{Connection, unpack_pair, with_bytes};
-use super::deflate_framer::{self, DeflateFramer};
-use super::detach::detached;
-use super::exceptions::{
-    BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8, UNSUPPORTED_FRAME, os_error,
-    prepend_message,
-};
-use super::frames::{self, Fragmenter, Frame, build_fragment, control_frame, create_closing_handshake_body};
-use super::limits::max_message_size;
-use super::payload;
+use super::exceptions::{BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8};
+use super::frames::{self, Fragmenter, Frame, control_frame, create_closing_handshake_body};
 use super::python_logging::{Level, Logger, repr};
-use super::socket::{FrameReadError, READ_AHEAD, RawFrame};
 use super::stream_options::{self, Filters, Switch};
-use super::util::inflate_error;
 use crate::websocket::close::{CloseBodyError, parse_body};
-use crate::websocket::frame::{FrameHeader, opcode};
-use crate::websocket::message::{Assembler, Complete, FragmentError};
-use crate::websocket::utf8::Utf8Progress;
+use crate::websocket::frame::opcode;
+use receiving::{Next, Receiving, Taken};
 
 static LOG: Logger = Logger::new("pywebsocket3.stream.Stream");
-
-/// A frame of at most this many bytes is written without letting go of Python, if it goes out at once: with many
-/// connections that takes less time than to get Python back.
-const SMALL: usize = 4096;
 
 /// Close codes after which no reply is waited for.
 const GOING_AWAY: i64 = 1001;
 const PROTOCOL_ERROR: i64 = 1002;
 const NORMAL_CLOSURE: i64 = 1000;
 const NO_STATUS_RECEIVED: i64 = 1005;
-
-/// What is known of the message that is being received.
-#[derive(Default)]
-struct Receiving {
-    assembler: Assembler,
-    last_opcode: Option<u8>,
-}
-
-/// What comes next.
-enum Next<'py> {
-    /// A frame that has to go through filters, or together with others, or that is a control frame.
-    Frame(RawFrame),
-    /// A message as the handler gets it.
-    Message(Bound<'py, PyAny>),
-}
-
-/// What a frame was good for.
-enum Taken<'py> {
-    /// It was a control frame, or part of a message.
-    Nothing,
-    /// It completed a message.
-    Message(Bound<'py, PyAny>),
-    /// It was a close frame.
-    Close,
-}
 
 /// A reference that the garbage collector may look for before it is there.
 ///
@@ -120,331 +84,10 @@ impl Stream {
         self.is_on(py, Switch::MaskSend)
     }
 
-    fn closed_by_peer(connection: &Bound<'_, PyAny>, wanted: u64) -> PyErr {
-        let peer = connection.getattr("remote_addr").and_then(|peer| PyTuple::new(connection.py(), [peer]));
-        let peer = peer.map_or_else(|_| "unknown".to_owned(), |peer| repr(&peer));
-        CONNECTION_TERMINATED.error(
-            connection.py(),
-            format!("Receiving {wanted} byte failed. Peer ({peer}) closed connection"),
-        )
-    }
-
-    fn broken(py: Python<'_>, wanted: u64, error: &PyErr) -> PyErr {
-        let text = format!("Receiving {wanted} byte failed. IOError ({}) occurred", error.value(py));
-        CONNECTION_TERMINATED.error(py, text)
-    }
-
-    /// What an error while reading a frame means to the handler.
-    fn read_error(connection: &Bound<'_, PyAny>, error: FrameReadError) -> PyErr {
-        let py = connection.py();
-        match error {
-            FrameReadError::Eof { wanted } => Self::closed_by_peer(connection, wanted),
-            FrameReadError::Io { wanted, source } => Self::broken(py, wanted, &os_error(py, &source)),
-            FrameReadError::WrongMasking => frames::wrong_masking(py),
-            FrameReadError::Length(error) => INVALID_FRAME.error(py, error.to_string()),
-            FrameReadError::TooLarge => frames::too_big(py, max_message_size()),
-            FrameReadError::NotUtf8(text) => not_utf8(py, &text),
-        }
-    }
-
-    /// One read of at most `length` bytes.
-    fn read_once(connection: &Bound<'_, PyAny>, length: u64) -> PyResult<Vec<u8>> {
-        let py = connection.py();
-        let data = match connection.call_method1(intern!(py, "read"), (length,)) {
-            Err(error) if error.is_instance_of::<PyOSError>(py) => {
-                return Err(Self::broken(py, length, &error));
-            }
-            other => other?,
-        };
-        let data = with_bytes(&data, <[u8]>::to_vec)?;
-        if data.is_empty() { Err(Self::closed_by_peer(connection, length)) } else { Ok(data) }
-    }
-
-    /// Exactly `length` bytes.
-    fn read_exactly(connection: &Bound<'_, PyAny>, length: u64) -> PyResult<Vec<u8>> {
-        if let Ok(own) = connection.cast_exact::<Connection>() {
-            let socket = &own.get().socket;
-            return detached(connection.py(), || socket.read_exactly(length))
-                .map_err(|error| Self::read_error(connection, error));
-        }
-        let mut data = Vec::new();
-        while (data.len() as u64) < length {
-            data.extend(Self::read_once(connection, length - data.len() as u64)?);
-        }
-        Ok(data)
-    }
-
-    /// Says, at FINE, that a frame is waited for.
-    fn report_wanted(&self, py: Python<'_>) {
-        if self.fine {
-            LOG.log(py, Level::Fine, || frames::FRAME_WANTED.to_owned());
-        }
-    }
-
-    fn read_frame(&self, py: Python<'_>) -> PyResult<RawFrame> {
-        self.report_wanted(py);
-        self.read_frame_unreported(py)
-    }
-
-    fn read_frame_unreported(&self, py: Python<'_>) -> PyResult<RawFrame> {
+    /// Whether the peer is in the middle of a frame that was refused.
+    fn peer_is_within_refused(&self, py: Python<'_>) -> PyResult<bool> {
         let connection = self.connection(py)?;
-        let masked = self.is_on(py, Switch::UnmaskReceive)?;
-        let limit = max_message_size();
-        let frame = if let Ok(own) = connection.cast_exact::<Connection>() {
-            let socket = &own.get().socket;
-            detached(py, || socket.read_frame(masked, limit))
-                .map_err(|error| Self::read_error(&connection, error))?
-        } else {
-            let mut receive = |length| Self::read_exactly(&connection, length);
-            frames::receive_frame(py, &mut receive, masked, limit)?
-        };
-        frames::report_header(py, &frame.header, self.fine, |level, text| LOG.log(py, level, || text));
-        Ok(frame)
-    }
-
-    /// Writes `head` and `body` in one piece, which is a frame or anything else.
-    fn write_parts(&self, py: Python<'_>, head: &[u8], body: &[u8], is_frame: bool) -> PyResult<()> {
-        let connection = self.connection(py)?;
-        let written = if let Ok(own) = connection.cast_exact::<Connection>() {
-            let socket = &own.get().socket;
-            let written = if !is_frame {
-                detached(py, || socket.write(head, body))
-            } else if head.len() + body.len() <= SMALL {
-                match socket.write_frame_now(head, body) {
-                    Ok(None) => Ok(()),
-                    Ok(Some(unwritten)) => detached(py, || unwritten.finish(head, body)),
-                    Err(error) => Err(error),
-                }
-            } else {
-                detached(py, || socket.write_frame(head, body))
-            };
-            written.map_err(|error| os_error(py, &error))
-        } else {
-            let whole = PyBytes::new(py, &[head, body].concat());
-            connection.call_method1(intern!(py, "write"), (whole,)).map(drop)
-        };
-        written.inspect_err(|error| Self::name_peer(&connection, error))
-    }
-
-    /// Puts the peer's address in front of the error of a write.
-    fn name_peer(connection: &Bound<'_, PyAny>, error: &PyErr) {
-        let peer =
-            connection.getattr("remote_addr").map_or_else(|_| "unknown".to_owned(), |peer| repr(&peer));
-        prepend_message(connection.py(), error, &format!("Failed to send message to {peer}: "));
-    }
-
-    fn write_whole_frame(&self, frame: &Bound<'_, PyBytes>) -> PyResult<()> {
-        self.write_parts(frame.py(), frame.as_bytes(), &[], true)
-    }
-
-    /// Takes a frame into the message that it belongs to.
-    fn assemble(&self, py: Python<'_>, frame: RawFrame) -> PyResult<Option<Complete>> {
-        let mut receiving = self.receiving.lock();
-        let FrameHeader { opcode, fin, .. } = frame.header;
-        let complete = receiving.assembler.push(opcode, fin, frame.payload, max_message_size());
-        // A control frame between fragments is not the message that `get_last_received_opcode` is asked about.
-        let between = opcode::is_control(opcode) && receiving.assembler.open_opcode().is_some();
-        if complete.is_ok() && opcode != opcode::CONTINUATION && !between {
-            receiving.last_opcode = Some(opcode);
-        }
-        drop(receiving);
-        complete.map_err(|error| match error {
-            FragmentError::TooLarge => frames::too_big(py, max_message_size()),
-            other => INVALID_FRAME.error(py, other.to_string()),
-        })
-    }
-
-    /// The next frame, however long it takes.
-    fn next<'py>(&self, py: Python<'py>) -> PyResult<Next<'py>> {
-        self.report_wanted(py);
-        loop {
-            if let Some(next) = self.next_unless_silent(py)? {
-                return Ok(next);
-            }
-            self.rest(py)?;
-        }
-    }
-
-    /// The next frame; when it comes from a socket of ours and nothing has to be done to it, as the message that
-    /// it is. `None`: nothing comes for now, and what was needed on the stack is gone.
-    #[inline(never)]
-    fn next_unless_silent<'py>(&self, py: Python<'py>) -> PyResult<Option<Next<'py>>> {
-        let connection = self.connection(py)?;
-        let Ok(own) = connection.cast_exact::<Connection>() else {
-            return self.read_frame_unreported(py).map(Next::Frame).map(Some);
-        };
-        let socket = &own.get().socket;
-        let masked = self.is_on(py, Switch::UnmaskReceive)?;
-        let limit = max_message_size();
-        let mut buffer = [0; READ_AHEAD];
-        let mut found = socket.buffered_frame(masked, limit, &mut buffer);
-        if found.is_none() {
-            found = detached(py, || socket.begin_frame(masked, limit, &mut buffer))
-                .map_err(|error| Self::read_error(&connection, error))?;
-        }
-        let Some(frame) = found else { return Ok(None) };
-        let header = frame.header;
-        let next = if self.is_message(py, &header)? {
-            let error = |error| Self::read_error(&connection, error);
-            Next::Message(payload::receive(py, frame, &mut buffer, error)?)
-        } else if let Some(framer) = self.inflates(py, &header)? {
-            let framer = framer.get();
-            let inflated = detached(py, || {
-                let payload = frame.into_raw(&buffer, None)?.payload;
-                Ok(framer.inflate(&payload, limit))
-            });
-            let inflated = inflated.map_err(|error| Self::read_error(&connection, error))?;
-            let inflated = inflated.map_err(|error| inflate_error(py, &error))?;
-            Next::Message(message_object(py, header.opcode, &inflated)?)
-        } else {
-            let text = self.text_before(py, &header)?;
-            let raw = detached(py, || frame.into_raw(&buffer, text));
-            Next::Frame(raw.map_err(|error| self.with_open_text(&connection, error))?)
-        };
-        frames::report_header(py, &header, self.fine, |level, text| LOG.log(py, level, || text));
-        Ok(Some(next))
-    }
-
-    /// Waits until there is something to read, with as little memory as it takes.
-    fn rest(&self, py: Python<'_>) -> PyResult<()> {
-        let connection = self.connection(py)?;
-        let Ok(own) = connection.cast_exact::<Connection>() else { return Ok(()) };
-        let socket = &own.get().socket;
-        detached(py, || socket.rest()).map_err(|error| Self::read_error(&connection, error))
-    }
-
-    /// How far the message that a frame belongs to is UTF-8. `None`: it need not be, or filters have to see it first.
-    fn text_before(&self, py: Python<'_>, header: &FrameHeader) -> PyResult<Option<Utf8Progress>> {
-        let FrameHeader { opcode, rsv1, rsv2, rsv3, .. } = *header;
-        let is_plain = matches!(opcode, opcode::TEXT | opcode::CONTINUATION) && !rsv1 && !rsv2 && !rsv3;
-        if !is_plain || !self.takes_frames_as_they_are(py)? {
-            return Ok(None);
-        }
-        let receiving = self.receiving.lock();
-        let open = receiving.assembler.open_opcode();
-        let fits = open == if opcode == opcode::TEXT { None } else { Some(opcode::TEXT) };
-        Ok(fits.then(|| receiving.assembler.open_text().1))
-    }
-
-    /// Like [`Self::read_error`]; the error of a text is that of all its fragments.
-    fn with_open_text(&self, connection: &Bound<'_, PyAny>, error: FrameReadError) -> PyErr {
-        let error = match error {
-            FrameReadError::NotUtf8(text) => {
-                let receiving = self.receiving.lock();
-                FrameReadError::NotUtf8([receiving.assembler.open_text().0, &text].concat())
-            }
-            other => other,
-        };
-        Self::read_error(connection, error)
-    }
-
-    /// Whether no filter wants to see what is received.
-    fn takes_frames_as_they_are(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.filters(py, Filters::IncomingFrame)?.is_none()
-            && self.filters(py, Filters::IncomingMessage)?.is_none())
-    }
-
-    /// Whether a frame is a message of its own that no filter wants to see; notes its opcode if so.
-    fn is_message(&self, py: Python<'_>, header: &FrameHeader) -> PyResult<bool> {
-        let is_whole = !header.rsv1 && is_unfragmented(header) && payload::is_direct(header.payload_length);
-        Ok(is_whole && self.takes_frames_as_they_are(py)? && self.begins_message(header.opcode))
-    }
-
-    /// What inflates a frame, if that is all there is to be done to it and the frame is a message of its own; notes its
-    /// opcode if so.
-    fn inflates(&self, py: Python<'_>, header: &FrameHeader) -> PyResult<Option<Py<DeflateFramer>>> {
-        if !header.rsv1 || !is_unfragmented(header) {
-            return Ok(None);
-        }
-        let Some(frame_filters) = self.filters(py, Filters::IncomingFrame)? else { return Ok(None) };
-        let Some(message_filters) = self.filters(py, Filters::IncomingMessage)? else { return Ok(None) };
-        let framer = deflate_framer::receiving(&frame_filters, &message_filters);
-        Ok(framer.filter(|_| self.begins_message(header.opcode)))
-    }
-
-    /// Notes the opcode of a message, unless another one is open.
-    fn begins_message(&self, opcode: u8) -> bool {
-        let mut receiving = self.receiving.lock();
-        let begins = receiving.assembler.open_opcode().is_none();
-        if begins {
-            receiving.last_opcode = Some(opcode);
-        }
-        begins
-    }
-
-    /// Refuses a text message as soon as a fragment shows that it cannot be UTF-8 (RFC 6455 section 8.1). What message
-    /// filters will make of the fragments, nobody knows before the last one.
-    fn check_open_text(&self, py: Python<'_>) -> PyResult<()> {
-        if self.filters(py, Filters::IncomingMessage)?.is_some() {
-            return Ok(());
-        }
-        let mut receiving = self.receiving.lock();
-        let Some(text) = receiving.assembler.broken_text().map(|text| PyBytes::new(py, text)) else {
-            return Ok(());
-        };
-        drop(receiving);
-        decode_text(text.into_any()).map(drop)
-    }
-
-    /// Takes a frame: what the handler gets for it, and what its control frames ask for.
-    #[inline(never)]
-    fn take<'py>(&self, py: Python<'py>, frame: RawFrame) -> PyResult<Taken<'py>> {
-        let frame = self.filtered(py, frame)?;
-        let Some(message) = self.assemble(py, frame)? else {
-            self.check_open_text(py)?;
-            return Ok(Taken::Nothing);
-        };
-        match message.opcode {
-            opcode::CLOSE => {
-                self._process_close_message(&PyBytes::new(py, &message.payload))?;
-                return Ok(Taken::Close);
-            }
-            opcode::PING => self._process_ping_message(&PyBytes::new(py, &message.payload))?,
-            opcode::PONG => self._process_pong_message(&PyBytes::new(py, &message.payload))?,
-            _ => return self.deliver(py, message).map(Taken::Message),
-        }
-        Ok(Taken::Nothing)
-    }
-
-    /// A frame after the incoming frame filters, checked for what nobody negotiated.
-    fn filtered(&self, py: Python<'_>, mut frame: RawFrame) -> PyResult<RawFrame> {
-        if opcode::is_control(frame.header.opcode) && frame.payload.len() > 125 {
-            let text = "Payload data size of control frames must be 125 bytes or less";
-            return Err(INVALID_FRAME.error(py, text));
-        }
-        if let Some(filters) = self.filters(py, Filters::IncomingFrame)? {
-            let object = Frame::from_raw(py, &frame)?.into_any();
-            frames::apply_frame_filters(&filters, &object)?;
-            frame = frames::raw_from_object(&object)?;
-        }
-        let FrameHeader { rsv1, rsv2, rsv3, .. } = frame.header;
-        if rsv1 || rsv2 || rsv3 {
-            let [rsv1, rsv2, rsv3] = [rsv1, rsv2, rsv3].map(u8::from);
-            let text = format!("Unsupported flag is set (rsv = {rsv1}{rsv2}{rsv3})");
-            return Err(UNSUPPORTED_FRAME.error(py, text));
-        }
-        Ok(frame)
-    }
-
-    /// A data message as the handler gets it.
-    fn deliver<'py>(&self, py: Python<'py>, message: Complete) -> PyResult<Bound<'py, PyAny>> {
-        // A reserved control frame may stand within a compressed message, and is none itself.
-        let filtered = match self.filters(py, Filters::IncomingMessage)? {
-            Some(filters) if !opcode::is_control(message.opcode) => {
-                let mut payload = PyBytes::new(py, &message.payload).into_any();
-                for filter in filters.try_iter()? {
-                    payload = filter?.call_method1(intern!(py, "filter"), (payload,))?;
-                }
-                Some(payload)
-            }
-            _ => None,
-        };
-        match (message.opcode, filtered) {
-            (opcode @ (opcode::BINARY | opcode::TEXT), None) => message_object(py, opcode, &message.payload),
-            (opcode::BINARY, Some(payload)) => Ok(payload),
-            (opcode::TEXT, Some(payload)) => decode_text(payload),
-            (other, _) => Err(UNSUPPORTED_FRAME.error(py, format!("Opcode {other} is not supported"))),
-        }
+        Ok(connection.cast_exact::<Connection>().is_ok_and(|own| own.get().socket.is_within_refused()))
     }
 
     /// Calls `request.NAME(request, body)`. False when there is none; pywebsocket: an `AttributeError` from
@@ -481,33 +124,6 @@ impl Stream {
         }
         Ok(if reason.is_none() { (code, empty) } else { (code, reason) })
     }
-}
-
-/// The exception for bytes that no further ones can make UTF-8.
-fn not_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
-    match payload::text(py, text) {
-        Err(error) => error,
-        Ok(_) => INVALID_UTF8.error(py, "Text is not UTF-8"),
-    }
-}
-
-/// Whether a frame is a data message of its own, by what its header says of it; RSV1 is a matter of DEFLATE.
-fn is_unfragmented(header: &FrameHeader) -> bool {
-    let is_data = matches!(header.opcode, opcode::TEXT | opcode::BINARY);
-    is_data && header.fin && !header.rsv2 && !header.rsv3
-}
-
-/// The payload of a message as the handler gets it: `str` of a text, `bytes` of others.
-fn message_object<'py>(py: Python<'py>, opcode: u8, payload: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    if opcode == opcode::TEXT { payload::text(py, payload) } else { Ok(PyBytes::new(py, payload).into_any()) }
-}
-
-/// What a filter gave for the payload of a text message, decoded.
-fn decode_text(payload: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
-    let py = payload.py();
-    payload
-        .call_method1(intern!(py, "decode"), (intern!(py, "utf-8"),))
-        .map_err(|error| payload::invalid_utf8(py, error))
 }
 
 #[pymethods]
@@ -824,111 +440,6 @@ impl Stream {
     /// The opcode of the message that the last frame belongs to, `None` before the first.
     fn get_last_received_opcode(&self) -> Option<u8> {
         self.receiving.lock().last_opcode
-    }
-}
-
-impl Stream {
-    /// Whether the peer is in the middle of a frame that was refused.
-    fn peer_is_within_refused(&self, py: Python<'_>) -> PyResult<bool> {
-        let connection = self.connection(py)?;
-        Ok(connection.cast_exact::<Connection>().is_ok_and(|own| own.get().socket.is_within_refused()))
-    }
-
-    /// Sends a message, or a piece of one.
-    fn filter_and_send(&self, mut message: Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
-        let py = message.py();
-        let Some(filters) = self.filters(py, Filters::OutgoingMessage)? else {
-            return self.send_piece(&message, end, binary).map_err(|error| bad_operation(py, error));
-        };
-        if let Some(frame_filters) = self.filters(py, Filters::OutgoingFrame)?
-            && let Some(framer) = deflate_framer::sending(&frame_filters, &filters)
-            && self.deflate_and_send(framer.get(), &message, end, binary)?
-        {
-            return Ok(());
-        }
-        for filter in filters.try_iter()? {
-            message = filter?.call_method1(intern!(py, "filter"), (message, end, binary))?;
-        }
-        self.send_piece(&message, end, binary).map_err(|error| bad_operation(py, error))
-    }
-
-    /// Compresses and writes in one go, if that is all there is to be done. `false`: it is not.
-    fn deflate_and_send(
-        &self,
-        framer: &DeflateFramer,
-        message: &Bound<'_, PyAny>,
-        end: bool,
-        binary: bool,
-    ) -> PyResult<bool> {
-        let py = message.py();
-        let connection = self.connection(py)?;
-        let Ok(own) = connection.cast_exact::<Connection>() else { return Ok(false) };
-        let data = match (message.cast::<PyString>(), message.cast::<PyBytes>()) {
-            (Ok(text), _) if !binary => text.to_str()?.as_bytes(),
-            (_, Ok(bytes)) if binary => bytes.as_bytes(),
-            _ => return Ok(false),
-        };
-        let encodes = self.is_on(py, Switch::EncodeText)?;
-        if encodes || self.mask_send(py)? || !framer.compresses(py) {
-            return Ok(false);
-        }
-        let next = self.sending.lock().next(end, binary);
-        let (opcode, fin) = next.map_err(|error| bad_operation(py, error))?;
-        let socket = &own.get().socket;
-        detached(py, || {
-            framer.compress_and(data, end, |payload, rsv1| {
-                let header = outgoing_header(opcode, fin, rsv1, payload.len());
-                socket.write_frame(&header.encode(), payload)
-            })
-        })
-        .map_err(|error| os_error(py, &error))
-        .inspect_err(|error| Self::name_peer(&connection, error))?;
-        Ok(true)
-    }
-
-    /// Sends a message, or a piece of one, that went through the message filters.
-    fn send_piece(&self, message: &Bound<'_, PyAny>, end: bool, binary: bool) -> PyResult<()> {
-        let py = message.py();
-        let filters = self.filters(py, Filters::OutgoingFrame)?;
-        let (encode, mask) = (self.is_on(py, Switch::EncodeText)?, self.mask_send(py)?);
-        if filters.is_some() || mask {
-            let frame = build_fragment(&self.sending, message, (end, binary), (mask, encode), filters)?;
-            return self.write_whole_frame(&frame);
-        }
-        // Without filters the payload goes out from where it lies, behind a header of its own.
-        let (opcode, fin) = self.sending.lock().next(end, binary)?;
-        if binary || !encode {
-            with_bytes(message, |payload| self.send_frame(py, opcode, fin, payload))?
-        } else if let Ok(text) = message.cast::<PyString>() {
-            self.send_frame(py, opcode, fin, text.to_str()?.as_bytes())
-        } else {
-            let encoded = frames::encode_text(message)?;
-            with_bytes(&encoded, |payload| self.send_frame(py, opcode, fin, payload))?
-        }
-    }
-
-    fn send_frame(&self, py: Python<'_>, opcode: u8, fin: bool, payload: &[u8]) -> PyResult<()> {
-        let header = outgoing_header(opcode, fin, false, payload.len());
-        self.write_parts(py, &header.encode(), payload, true)
-    }
-}
-
-/// What `send_message` raises for an error below the message filters: `BadOperationException` for `ValueError`.
-fn bad_operation(py: Python<'_>, error: PyErr) -> PyErr {
-    if error.is_instance_of::<PyValueError>(py) { BAD_OPERATION.error(py, error.value(py)) } else { error }
-}
-
-/// The header of a frame that a server sends.
-fn outgoing_header(opcode: u8, fin: bool, rsv1: bool, length: usize) -> FrameHeader {
-    FrameHeader {
-        fin,
-        rsv1,
-        rsv2: false,
-        rsv3: false,
-        opcode,
-        mask: None,
-        payload_length: length as u64,
-        minimal_length: true,
     }
 }
 
