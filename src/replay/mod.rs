@@ -7,6 +7,7 @@ mod comparison;
 mod conversation;
 mod recording;
 mod session;
+mod trust;
 mod wire;
 
 use std::io;
@@ -14,6 +15,7 @@ use std::io;
 use crate::cli::ReplayOptions;
 use crate::error::StartError;
 use session::{Manner, Session};
+pub use trust::client_config;
 use wire::Target;
 
 /// Has the recorded connections again and prints a line for each; `false`: the server says something else.

@@ -2,21 +2,17 @@
 //!
 //! Must not import anything but `cli` and `error`.
 
-use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
-use crate::cli::{ServerUrl, Trust};
+use super::trust::client_config;
+use crate::cli::ServerUrl;
 use crate::error::StartError;
 
 /// Where to connect to, and how.
@@ -146,77 +142,5 @@ impl Wire {
     /// What to wait on.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, StartError> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| StartError::Replay(error.to_string()))?;
-    let builder = match trust {
-        Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
-        Trust::Authorities(path) => builder.with_root_certificates(authorities(path)?),
-    };
-    Ok(Arc::new(builder.with_no_client_auth()))
-}
-
-/// The certificates of `--ca`.
-fn authorities(path: &Path) -> Result<RootCertStore, StartError> {
-    let error = |problem: String| StartError::TlsFile { option: "--ca", path: path.to_owned(), problem };
-    let text = fs::read(path).map_err(|source| StartError::File {
-        option: "--ca",
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|problem| error(format!("the PEM is damaged: {problem}")))?;
-        roots
-            .add(certificate)
-            .map_err(|problem| error(format!("a certificate cannot be read: {problem}")))?;
-    }
-    if roots.is_empty() {
-        return Err(error("no certificate in it; it must be PEM, with \"BEGIN CERTIFICATE\"".to_owned()));
-    }
-    Ok(roots)
-}
-
-/// `--insecure`: takes any certificate, as long as the server has its key.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
