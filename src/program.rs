@@ -30,32 +30,28 @@ pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Resu
         }
     };
     let python = invocation.python().map(Path::to_owned);
+    // Whether all was well, for commands that find that out.
     let result = match invocation {
         Invocation::Print(text) => {
             // A reader that has seen enough is no failure.
             let _ = io::stdout().write_all(&text);
-            Ok(())
+            Ok(true)
         }
-        Invocation::Vendor(directory) => python_files::vendor(&directory),
-        Invocation::New { name, directory } => scaffold::write(&name, &directory),
-        Invocation::Check(check) => match start_python(python.as_deref()).and_then(|()| check::run(check)) {
-            Ok(true) => Ok(()),
-            Ok(false) => return 1,
-            Err(error) => Err(error),
-        },
-        Invocation::Replay(options) => match replay::run(options) {
-            Ok(true) => Ok(()),
-            Ok(false) => return 1,
-            Err(error) => Err(error),
-        },
+        Invocation::Vendor(directory) => python_files::vendor(&directory).map(|()| true),
+        Invocation::New { name, directory } => scaffold::write(&name, &directory).map(|()| true),
+        Invocation::Check(check) => start_python(python.as_deref()).and_then(|()| check::run(check)),
+        Invocation::Replay(options) => replay::run(options),
         Invocation::Version { .. } => start_python(python.as_deref()).and_then(|()| {
             println!("wshost {}\n{}", env!("CARGO_PKG_VERSION"), interpreter::description()?);
-            Ok(())
+            Ok(true)
         }),
-        Invocation::Serve(options) => start_python(python.as_deref()).and_then(|()| serve(options)),
+        Invocation::Serve(options) => {
+            start_python(python.as_deref()).and_then(|()| serve(options)).map(|()| true)
+        }
     };
     match result {
-        Ok(()) => 0,
+        Ok(true) => 0,
+        Ok(false) => 1,
         Err(error) => {
             eprintln!("wshost: {error}");
             1
