@@ -1,5 +1,6 @@
 //! `request.connection`: the raw socket as handlers see it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,6 +12,10 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use super::detach::detached;
 use super::exceptions::os_error;
 use super::socket::Socket;
+
+/// So many bytes at most are written without letting go of Python, if they go out at once: with many connections that
+/// takes less time than to get Python back.
+const SMALL: usize = 4096;
 
 /// The connection of a request: unbuffered bytes, past all framing.
 #[pyclass(frozen, dict, weakref, module = "wshost")]
@@ -59,9 +64,8 @@ impl Connection {
     ///
     /// Raises `TypeError` for `str`, `OSError` when the peer is gone. May be called from any thread.
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let written =
-            with_bytes(data, |bytes| (detached(py, || self.socket.write(bytes, &[])), bytes.len()))?;
-        written.0.map(|()| written.1).map_err(|error| os_error(py, &error))
+        let written = with_bytes(data, |bytes| self.send(py, bytes, &[]).map(|()| bytes.len()))?;
+        written.map_err(|error| os_error(py, &error))
     }
 
     /// One raw read of at most `length` bytes; waits for the first one. `b''` at the end of the stream.
@@ -99,6 +103,26 @@ impl Connection {
 }
 
 impl Connection {
+    /// Writes `head` and `body` as one piece.
+    pub(crate) fn send(&self, py: Python<'_>, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let socket = &self.socket;
+        if head.len() + body.len() > SMALL {
+            return detached(py, || socket.write(head, body));
+        }
+        match socket.write_now(head, body)? {
+            None => Ok(()),
+            Some(unwritten) => detached(py, || unwritten.finish(head, body)),
+        }
+    }
+
+    /// Writes a frame that lies in two places.
+    pub(crate) fn send_frame(&self, py: Python<'_>, head: &[u8], body: &[u8]) -> io::Result<()> {
+        self.socket.is_about_to_write(head);
+        self.send(py, head, body)?;
+        self.socket.has_written(head);
+        Ok(())
+    }
+
     fn read_to_end<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let mut all = Vec::new();
         loop {

@@ -1,10 +1,19 @@
 //! Waiting without the GIL.
 
-use std::sync::Once;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::hint;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use pyo3::Python;
+
+use super::forks::PerProcess;
+
+/// How long a thread at the gate looks whether Python is free before it sleeps: a little more than a handler takes to
+/// echo a short message. To sleep and to be woken on another processor takes longer than that.
+const PATIENCE: Duration = Duration::from_micros(10);
 
 /// The gate before the GIL.
 ///
@@ -12,47 +21,50 @@ use pyo3::Python;
 /// little else (measured in `docs/design.md`, "The gate"). So a thread that wants to re-attach first takes
 /// this lock, still detached, and gives it up once it is attached: one thread asks for the GIL, the others
 /// sleep without a timer. The lock is never held while Python code runs.
-///
-/// A child of `fork` gets a new one: the old one may belong to a thread that the child does not have.
-static GATE: AtomicPtr<Mutex<()>> = AtomicPtr::new((&raw const FIRST_GATE).cast_mut());
+pub(super) static GATE: PerProcess<Mutex<()>> = PerProcess::new(&FIRST_GATE, || Mutex::new(()));
 
 static FIRST_GATE: Mutex<()> = Mutex::new(());
 
-/// Lets children that handlers fork have a gate of their own.
-pub fn prepare_forks() {
-    static ONCE: Once = Once::new();
-    extern "C" fn in_child() {
-        // One thread is left, and it runs Python code: nobody is at the old gate, and nobody frees it.
-        GATE.store(Box::leak(Box::new(Mutex::new(()))), Ordering::Release);
-    }
-    // SAFETY: `in_child` may run in any thread that forks. It allocates, which glibc allows in a child, and takes
-    // no lock. Without memory for the registration, forks are as they were.
-    ONCE.call_once(|| unsafe {
-        libc::pthread_atfork(None, None, Some(in_child));
-    });
-}
+/// Whether a thread that came through the gate has Python now. Only a hint: one whose handler waits in a call of
+/// Python's own still counts.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-fn gate() -> &'static Mutex<()> {
-    // SAFETY: the pointer is that of a static or of a leaked box, and never written through.
-    unsafe { &*GATE.load(Ordering::Acquire) }
+/// Waits for a turn to ask for the GIL, and a moment for the thread that has it: it is likely to give it up soon.
+fn take_turn() -> MutexGuard<'static, ()> {
+    // With one processor nobody gives anything up while we look.
+    static MAY_LOOK: LazyLock<bool> =
+        LazyLock::new(|| thread::available_parallelism().is_ok_and(|count| count.get() > 1));
+    let turn = GATE.get().lock();
+    if IS_TAKEN.load(Ordering::Relaxed) && *MAY_LOOK {
+        let begin = Instant::now();
+        while IS_TAKEN.load(Ordering::Relaxed) && begin.elapsed() < PATIENCE {
+            hint::spin_loop();
+        }
+    }
+    turn
 }
 
 /// Runs `work` attached to Python on a thread that is not, through the gate.
 pub fn attached<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
-    let turn = gate().lock();
-    Python::attach(|py| {
+    let turn = take_turn();
+    let value = Python::attach(|py| {
+        IS_TAKEN.store(true, Ordering::Relaxed);
         drop(turn);
         work(py)
-    })
+    });
+    IS_TAKEN.store(false, Ordering::Relaxed);
+    value
 }
 
 /// Runs `work`, which may wait (a system call, a lock), detached from Python, and attaches again through the
 /// gate.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
     let (value, turn) = py.detach(|| {
+        IS_TAKEN.store(false, Ordering::Relaxed);
         let value = work();
-        (value, gate().lock())
+        (value, take_turn())
     });
+    IS_TAKEN.store(true, Ordering::Relaxed);
     drop(turn);
     value
 }

@@ -7,6 +7,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyAssertionError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::connection::unpack_pair;
@@ -52,14 +53,14 @@ impl HandshakerBase {
         request: Bound<'_, PyAny>,
         dispatcher: Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        static GET_LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = slf.py();
         let class = slf.get_type();
         let name = format!("{}.{}", class.module()?, class.name()?);
-        slf.setattr(
-            intern!(slf.py(), "_logger"),
-            slf.py().import("logging")?.call_method1(intern!(slf.py(), "getLogger"), (name,))?,
-        )?;
-        slf.setattr(intern!(slf.py(), "_request"), request)?;
-        slf.setattr(intern!(slf.py(), "_dispatcher"), dispatcher)
+        let logger = GET_LOGGER.import(py, "logging", "getLogger")?.call1((name,))?;
+        slf.setattr(intern!(py, "_logger"), logger)?;
+        slf.setattr(intern!(py, "_request"), request)?;
+        slf.setattr(intern!(py, "_dispatcher"), dispatcher)
     }
 
     /// The name of the RFC that the subclass implements.

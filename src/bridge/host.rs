@@ -1,10 +1,9 @@
-//! Runs handlers: one OS thread for each connection, attached to Python for its life.
+//! Runs handlers: one OS thread for each connection, attached to Python for the connection's life.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use pyo3::exceptions::PyException;
@@ -12,16 +11,17 @@ use pyo3::prelude::*;
 
 use super::connection::{Connection, address};
 use super::connections::{self, Registration};
-use super::detach::{attached, detached, prepare_forks};
+use super::detach::{attached, detached};
 use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
+use super::forks;
 use super::handshake::do_handshake;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, give_kept, repr, traceback};
 use super::request::Request;
 use super::running::Running;
 use super::socket::Socket;
-use super::stack;
+use super::threads;
 use super::transport::Duplex;
 use crate::config::PingConfig;
 use crate::handlers::registry::{Handler, Registry};
@@ -36,9 +36,6 @@ use crate::logging::LOG_SERVER;
 static LOG: Logger = Logger::new("pywebsocket3.request_handler.WebSocketRequestHandler");
 static SERVER_LOG: Logger = Logger::new("pywebsocket3.websocket_server.WebSocketServer");
 
-/// As much as Python gives its own threads: handlers may recurse. Untouched pages cost nothing.
-const STACK_SIZE: usize = 8 << 20;
-
 /// The handlers of a registry, ready to run.
 pub struct PythonHost {
     registry: Arc<Registry<PythonLoader>>,
@@ -49,7 +46,7 @@ pub struct PythonHost {
 impl PythonHost {
     /// A host for what `registry` has loaded.
     pub fn new(registry: Arc<Registry<PythonLoader>>) -> Self {
-        prepare_forks();
+        forks::prepare();
         Self { registry, on_error: None, ping: None }
     }
 
@@ -130,13 +127,13 @@ impl ReadyHandler for Ready {
             is_https,
         });
         let in_use = self.in_use;
-        thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(move || {
-            stack::mark();
+        threads::start(name, move || {
+            let socket = Arc::clone(&task.socket);
             attached(|py| task.run(py));
+            socket.close();
             drop(running);
             drop(in_use);
-        })?;
-        Ok(())
+        })
     }
 }
 
@@ -164,12 +161,6 @@ impl Task {
         let registration = Registration::new(self.number, self.head.target.clone(), Arc::clone(&socket));
         if let Err(error) = self.serve(py, &registration) {
             report(py, &error, socket.peer, on_error.as_deref());
-        }
-        // That only waits for a peer that is in the middle of something.
-        if socket.is_within_refused() {
-            detached(py, || socket.close());
-        } else {
-            socket.close();
         }
     }
 

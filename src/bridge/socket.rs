@@ -89,7 +89,7 @@ pub struct RawFrame {
     pub payload: Vec<u8>,
 }
 
-/// A frame that did not go out as a whole.
+/// What [`Socket::write_now`] did not write as a whole.
 pub struct Unwritten<'a> {
     socket: &'a Socket,
     /// The turn to write, unless another thread has it.
@@ -98,12 +98,10 @@ pub struct Unwritten<'a> {
 }
 
 impl Unwritten<'_> {
-    /// Writes the rest of the frame. Waits for the peer, and before that for the threads that write.
+    /// Writes the rest. Waits for the peer, and before that for the threads that write.
     pub fn finish(self, head: &[u8], body: &[u8]) -> io::Result<()> {
         let _turn = self.turn.unwrap_or_else(|| self.socket.writing.lock());
-        self.socket.write_from(self.written, head, body)?;
-        self.socket.has_written(head);
-        Ok(())
+        self.socket.write_from(self.written, head, body)
     }
 }
 
@@ -419,11 +417,10 @@ impl Socket {
         Ok(())
     }
 
-    /// Writes as much of a frame as goes out without waiting; may be called attached to Python. `None`: all of it did;
-    /// otherwise [`Unwritten::finish`] writes the rest.
-    pub fn write_frame_now(&self, head: &[u8], body: &[u8]) -> io::Result<Option<Unwritten<'_>>> {
+    /// Writes as much of `head` and `body` as goes out without waiting; may be called attached to Python. `None`: all of
+    /// it did; otherwise [`Unwritten::finish`] writes the rest.
+    pub fn write_now(&self, head: &[u8], body: &[u8]) -> io::Result<Option<Unwritten<'_>>> {
         let stream = self.open()?;
-        self.is_about_to_write(head);
         let Some(turn) = self.writing.try_lock() else {
             return Ok(Some(Unwritten { socket: self, turn: None, written: 0 }));
         };
@@ -437,12 +434,11 @@ impl Socket {
             return Ok(Some(Unwritten { socket: self, turn: Some(turn), written }));
         }
         self.counters.sent(size as u64);
-        self.has_written(head);
         Ok(None)
     }
 
     /// Says so before a frame goes out: a thread that asks the peer looks when nobody is writing.
-    fn is_about_to_write(&self, head: &[u8]) {
+    pub fn is_about_to_write(&self, head: &[u8]) {
         if let Some(heartbeat) = &self.heartbeat
             && head.first().is_some_and(|first| first & 0x0f == opcode::CLOSE)
         {
@@ -451,7 +447,7 @@ impl Socket {
     }
 
     /// Counts a frame that went out.
-    fn has_written(&self, head: &[u8]) {
+    pub fn has_written(&self, head: &[u8]) {
         if head.first().is_some_and(|first| first & 0x80 != 0 && !opcode::is_control(first & 0x0f)) {
             self.counters.message_sent();
         }

@@ -1,5 +1,6 @@
 """Handlers that do what they must not: the server goes on for the others, and stops in time in each state."""
 
+import ast
 import contextlib
 import errno
 import os
@@ -103,6 +104,34 @@ def test_threads_that_outlive_their_handler(start: Start, tmp_path: Path, way: s
     assert server.stop() == 0
 
 
+LEAVES = """
+found = [vars(own), os.getpriority(os.PRIO_PROCESS, 0), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))]
+found.append(os.sched_getaffinity(0) == everywhere)
+request.ws_stream.send_message(repr((threading.get_native_id(), found)))
+own.value = 1
+if request.ws_resource == "/a?change":
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    os.sched_setaffinity(0, [min(everywhere)])
+"""
+
+
+@pytest.mark.parametrize("target", ["/a", "/a?change"])
+def test_nothing_of_a_thread_is_left_to_the_next_connection(
+    start: Start, tmp_path: Path, way: str, target: str
+) -> None:
+    before = "import os, signal, threading\nown = threading.local()\neverywhere = os.sched_getaffinity(0)"
+    server = begin(start, tmp_path, LEAVES, way, before)
+    threads, seen = set(), []
+    for _ in range(5):
+        thread, found = ast.literal_eval(server.ask(target, None))
+        threads.add(thread)
+        seen.append(found)
+        wait_until(lambda: not server.handler_threads(), "the end of the handler")
+    assert seen == [[{}, os.getpriority(os.PRIO_PROCESS, 0), [], True]] * 5
+    assert len(threads) == 1 if target == "/a" else len(threads) > 1
+
+
 FORKS = """
 child = os.fork()
 if child == 0:
@@ -121,7 +150,7 @@ request.ws_stream.send_message(str(os.waitstatus_to_exitcode(os.waitpid(child, 0
         ("raise SystemExit", 0),
         ("raise ValueError('in the child')", 1),
         # Waits, and comes back through the gate before the GIL, which another thread may have had.
-        ("request.connection.write(b''); return", 0),
+        ("request.connection.read(0); return", 0),
     ],
 )
 def test_a_child_that_comes_back_ends(start: Start, tmp_path: Path, way: str, child: str, code: int) -> None:

@@ -277,6 +277,46 @@ def test_a_process_for_each_server(handlers: Path, tmp_path: Path) -> None:
             process.kill()
 
 
+FORKING = """
+import os, sys, threading
+from pywebsocket3 import standalone
+
+def serve():
+    root = sys.argv[1]
+    options, _ = standalone._parse_args_and_config(["-H", "127.0.0.1", "-p", "0", "-d", root, "-w", root])
+    server = standalone.WebSocketServer(options)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(server._sockets[0][0].getsockname()[1], flush=True)
+    sys.stdin.readline()
+    return server
+
+serve().shutdown()
+child = os.fork()
+if child == 0:
+    serve().shutdown()
+    os._exit(3)
+assert os.waitpid(child, 0) == (child, 3 << 8)
+"""
+
+
+def test_a_forked_process_has_threads_of_its_own(handlers: Path, tmp_path: Path) -> None:
+    """Its connections do not wait for the threads that the parent's server has left, which are not there."""
+    (tmp_path / "serve.py").write_text(FORKING)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "serve.py", str(handlers)],
+        cwd=tmp_path, env=environment(), stdin=pipe, stdout=pipe, text=True, bufsize=1,
+    ) as process:  # fmt: skip
+        try:
+            for _ in range(2):
+                echo_once(stream(process.stdout).readline().strip())
+                print(file=stream(process.stdin))
+            assert process.communicate(timeout=20) == ("", None)
+            assert process.returncode == 0
+        finally:
+            process.kill()
+
+
 def test_several_servers_and_their_errors(handlers: Path, tmp_path: Path, scripts: list[Script]) -> None:
     script = Script(
         """

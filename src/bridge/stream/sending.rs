@@ -15,10 +15,6 @@ use crate::bridge::python_logging::repr;
 use crate::bridge::stream_options::{Filters, Switch};
 use crate::websocket::frame::FrameHeader;
 
-/// A frame of at most this many bytes is written without letting go of Python, if it goes out at once: with many
-/// connections that takes less time than to get Python back.
-const SMALL: usize = 4096;
-
 impl Stream {
     /// Writes `head` and `body` in one piece, which is a frame or anything else.
     pub(super) fn write_parts(
@@ -30,18 +26,8 @@ impl Stream {
     ) -> PyResult<()> {
         let connection = self.connection(py)?;
         let written = if let Ok(own) = connection.cast_exact::<Connection>() {
-            let socket = &own.get().socket;
-            let written = if !is_frame {
-                detached(py, || socket.write(head, body))
-            } else if head.len() + body.len() <= SMALL {
-                match socket.write_frame_now(head, body) {
-                    Ok(None) => Ok(()),
-                    Ok(Some(unwritten)) => detached(py, || unwritten.finish(head, body)),
-                    Err(error) => Err(error),
-                }
-            } else {
-                detached(py, || socket.write_frame(head, body))
-            };
+            let own = own.get();
+            let written = if is_frame { own.send_frame(py, head, body) } else { own.send(py, head, body) };
             written.map_err(|error| os_error(py, &error))
         } else {
             let whole = PyBytes::new(py, &[head, body].concat());
