@@ -11,9 +11,9 @@ use pyo3::Python;
 
 use super::forks::PerProcess;
 
-/// How long a thread at the gate looks whether Python is free before it sleeps: a little more than a handler takes to
+/// How long a thread at the gate looks whether Python is free before it sleeps: about twice what a handler takes to
 /// echo a short message. To sleep and to be woken on another processor takes longer than that.
-const PATIENCE: Duration = Duration::from_micros(10);
+const PATIENCE: Duration = Duration::from_micros(20);
 
 /// The gate before the GIL.
 ///
