@@ -78,16 +78,16 @@ impl Threads {
         stack::mark();
         let attributes = Attributes::of_this_thread();
         first();
-        while Attributes::of_this_thread() == attributes
-            && let Some(Work { name, run }) = self.wait()
+        while attributes.are_unchanged()
+            && let Some(run) = self.wait()
         {
-            rename(&name);
             run();
         }
     }
 
-    /// The next work. `None`: there is none, or enough threads wait for it.
-    fn wait(&self) -> Option<Work> {
+    /// The next work, this thread named after it. `None`: there is none, or enough threads wait for it.
+    #[inline(never)]
+    fn wait(&self) -> Option<Box<dyn FnOnce() + Send>> {
         rename(WAITING);
         let mut state = self.state.lock();
         if state.waiting == MOST_WAITING {
@@ -96,7 +96,10 @@ impl Threads {
         state.waiting += 1;
         self.more.wait_while_for(&mut state, |state| state.work.is_empty(), PATIENCE);
         state.waiting -= 1;
-        state.work.pop_front()
+        let Work { name, run } = state.work.pop_front()?;
+        drop(state);
+        rename(&name);
+        Some(run)
     }
 }
 
@@ -116,12 +119,18 @@ struct Attributes {
 }
 
 impl Attributes {
-    fn of_this_thread() -> Self {
-        Self {
+    /// In a box: what lies on the stack here costs each connection that waits.
+    #[inline(never)]
+    fn of_this_thread() -> Box<Self> {
+        Box::new(Self {
             niceness: getpriority_process(None).ok(),
             processors: sched_getaffinity(None).ok(),
             blocked: blocked_signals(),
-        }
+        })
+    }
+
+    fn are_unchanged(&self) -> bool {
+        *self == *Self::of_this_thread()
     }
 }
 
