@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::CString;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rustix::process::getpriority_process;
-use rustix::thread::{CpuSet, sched_getaffinity, set_name};
+use rustix::thread::{sched_getaffinity, set_name};
 
 use super::forks::PerProcess;
 use super::stack;
@@ -76,9 +77,9 @@ impl Threads {
     /// The life of a thread: work after work, as long as none has changed what the next one would find.
     fn live(&self, first: Box<dyn FnOnce() + Send>) {
         stack::mark();
-        let attributes = Attributes::of_this_thread();
+        let before = attributes();
         first();
-        while attributes.are_unchanged()
+        while attributes() == before
             && let Some(run) = self.wait()
         {
             run();
@@ -110,28 +111,14 @@ fn rename(name: &str) {
 }
 
 /// What a handler may change of its thread: its niceness, the processors that it may use, the signals that it blocks.
-#[derive(PartialEq)]
-struct Attributes {
-    niceness: Option<i32>,
-    processors: Option<CpuSet>,
-    /// A bit for each.
-    blocked: u64,
-}
-
-impl Attributes {
-    /// In a box: what lies on the stack here costs each connection that waits.
-    #[inline(never)]
-    fn of_this_thread() -> Box<Self> {
-        Box::new(Self {
-            niceness: getpriority_process(None).ok(),
-            processors: sched_getaffinity(None).ok(),
-            blocked: blocked_signals(),
-        })
-    }
-
-    fn are_unchanged(&self) -> bool {
-        *self == *Self::of_this_thread()
-    }
+/// Their hash: more would lie on the stack of each connection that waits.
+#[inline(never)]
+fn attributes() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    getpriority_process(None).ok().hash(&mut hasher);
+    sched_getaffinity(None).ok().hash(&mut hasher);
+    blocked_signals().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The signals that this thread blocks.
@@ -154,6 +141,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
     use rustix::process::setpriority_process;
+    use rustix::thread::CpuSet;
 
     use super::*;
 
