@@ -44,13 +44,22 @@ pub(super) struct Threads {
 struct State {
     waiting: usize,
     /// What they will do next; never more than there are threads.
-    work: VecDeque<Work>,
+    work: VecDeque<Box<Work>>,
 }
 
 struct Work {
     /// The thread's name meanwhile.
     name: String,
     run: Box<dyn FnOnce() + Send>,
+}
+
+impl Work {
+    /// Names this thread; gives what is to be run. Only that stays on the stack of a connection that waits.
+    #[inline(never)]
+    fn begin(self: Box<Self>) -> Box<dyn FnOnce() + Send> {
+        rename(&self.name);
+        self.run
+    }
 }
 
 /// Runs `run` on a thread called `name`, which has no NUL: on one that waits, else on a new one.
@@ -64,31 +73,33 @@ impl Threads {
     }
 
     fn start(&'static self, name: String, run: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        let work = Box::new(Work { name, run });
         let mut state = self.state.lock();
         if state.waiting > state.work.len() {
-            state.work.push_back(Work { name, run });
+            state.work.push_back(work);
             self.more.notify_one();
             return Ok(());
         }
         drop(state);
-        thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(|| self.live(run)).map(drop)
+        // The name that Rust keeps could not be changed later.
+        thread::Builder::new().stack_size(STACK_SIZE).spawn(|| self.live(work)).map(drop)
     }
 
     /// The life of a thread: work after work, as long as none has changed what the next one would find.
-    fn live(&self, first: Box<dyn FnOnce() + Send>) {
+    fn live(&self, first: Box<Work>) {
         stack::mark();
         let before = attributes();
-        first();
+        first.begin()();
         while attributes() == before
-            && let Some(run) = self.wait()
+            && let Some(work) = self.wait()
         {
-            run();
+            work.begin()();
         }
     }
 
-    /// The next work, this thread named after it. `None`: there is none, or enough threads wait for it.
+    /// The next work. `None`: there is none, or enough threads wait for it.
     #[inline(never)]
-    fn wait(&self) -> Option<Box<dyn FnOnce() + Send>> {
+    fn wait(&self) -> Option<Box<Work>> {
         rename(WAITING);
         let mut state = self.state.lock();
         if state.waiting == MOST_WAITING {
@@ -97,10 +108,7 @@ impl Threads {
         state.waiting += 1;
         self.more.wait_while_for(&mut state, |state| state.work.is_empty(), PATIENCE);
         state.waiting -= 1;
-        let Work { name, run } = state.work.pop_front()?;
-        drop(state);
-        rename(&name);
-        Some(run)
+        state.work.pop_front()
     }
 }
 
