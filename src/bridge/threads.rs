@@ -44,7 +44,7 @@ pub(super) struct Threads {
 struct State {
     waiting: usize,
     /// What they will do next; never more than there are threads.
-    work: VecDeque<Box<Work>>,
+    work: VecDeque<Work>,
 }
 
 struct Work {
@@ -56,6 +56,7 @@ struct Work {
 impl Work {
     /// Names this thread; gives what is to be run. Only that stays on the stack of a connection that waits.
     #[inline(never)]
+    #[allow(clippy::boxed_local, reason = "by value it would lie on the caller's stack")]
     fn begin(self: Box<Self>) -> Box<dyn FnOnce() + Send> {
         rename(&self.name);
         self.run
@@ -73,7 +74,7 @@ impl Threads {
     }
 
     fn start(&'static self, name: String, run: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        let work = Box::new(Work { name, run });
+        let work = Work { name, run };
         let mut state = self.state.lock();
         if state.waiting > state.work.len() {
             state.work.push_back(work);
@@ -81,6 +82,7 @@ impl Threads {
             return Ok(());
         }
         drop(state);
+        let work = Box::new(work);
         // The name that Rust keeps could not be changed later.
         thread::Builder::new().stack_size(STACK_SIZE).spawn(|| self.live(work)).map(drop)
     }
@@ -108,7 +110,7 @@ impl Threads {
         state.waiting += 1;
         self.more.wait_while_for(&mut state, |state| state.work.is_empty(), PATIENCE);
         state.waiting -= 1;
-        state.work.pop_front()
+        state.work.pop_front().map(Box::new)
     }
 }
 
