@@ -33,7 +33,7 @@ serve: venv rust ## Build wshost and serve handlers/ on port 9998 (PORT=...)
 	@echo
 	@exec target/release/wshost -p $(PORT) -d handlers -m handler_map.txt --log-level info
 
-test: test-rust test-python test-browsers test-newest ## Run every test
+test: test-rust test-python test-bench test-browsers test-newest ## Run every test
 
 test-rust: venv rust
 	cargo test --locked
@@ -60,7 +60,7 @@ browsers: ## Install Firefox and Chromium for that, with apt; needs root
 	@scripts/browsers install
 
 # The last one: it sets up PyO3 for another Python, and everything would be built again behind it.
-test-newest: venv rust test-python test-browsers
+test-newest: venv rust test-python test-bench test-browsers
 	$(BIN)/python scripts/test-pythons --newest
 
 test-pythons: venv rust ## Test the packages on every CPython 3.9-3.13 of this machine
