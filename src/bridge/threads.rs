@@ -149,6 +149,7 @@ fn blocked_signals() -> u64 {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
+    use std::time::Instant;
 
     use rustix::process::setpriority_process;
     use rustix::thread::CpuSet;
@@ -169,10 +170,17 @@ mod tests {
         let run = move || told.send((work(), rustix::thread::gettid().as_raw_nonzero().get())).unwrap();
         threads.start(name.to_owned(), Box::new(run)).unwrap();
         let (value, number) = answer.recv().unwrap();
-        while comm(number).is_some_and(|found| found != WAITING || threads.state.lock().waiting == 0) {
+        until(|| comm(number).is_none_or(|found| found == WAITING && threads.state.lock().waiting > 0));
+        (value, number)
+    }
+
+    /// Waits until something is so; not for ever.
+    fn until(is_so: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !is_so() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "waited in vain");
             thread::yield_now();
         }
-        (value, number)
     }
 
     /// The name of a thread as the system knows it.
@@ -246,9 +254,7 @@ mod tests {
             release.send(()).unwrap();
         }
         assert!(ended.recv().is_err());
-        while threads.state.lock().waiting < MOST_WAITING {
-            thread::yield_now();
-        }
+        until(|| threads.state.lock().waiting >= MOST_WAITING);
         assert_eq!(threads.state.lock().waiting, MOST_WAITING);
     }
 
@@ -257,9 +263,7 @@ mod tests {
         let threads = threads();
         let ((), thread) = run(threads, "wsh-1 /a", || ());
         assert_eq!(threads.state.lock().waiting, 1);
-        while comm(thread).is_some() {
-            thread::sleep(Duration::from_millis(1));
-        }
+        until(|| comm(thread).is_none());
         assert_eq!(threads.state.lock().waiting, 0);
     }
 }
