@@ -35,8 +35,10 @@ serve: venv rust ## Build wshost and serve handlers/ on port 9998 (PORT=...)
 
 test: test-rust test-python test-bench test-browsers test-newest ## Run every test
 
+# The modules of the fuzz targets and of Miri have a list of crates of their own: it must not fall behind.
 test-rust: venv rust
 	cargo test --locked
+	cargo check --locked --tests --manifest-path fuzz/Cargo.toml --target-dir target -p wshost-pure
 
 # The benchmark itself: fails when a server crashes or echoes something else, never for a time. It shares the debug
 # builds of the other tests.

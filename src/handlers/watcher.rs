@@ -172,26 +172,34 @@ struct Reloader<L: Loader> {
 
 impl<L: Loader> Reloader<L> {
     fn run(mut self) {
-        // What changed between the first load and the first watch made no event.
-        let mut took = self.reload();
-        loop {
-            let patience = self.watches.is_none().then(|| self.poll.max(took * POLL_SHARE));
-            match self.wait(patience) {
-                Woken::Events => {
-                    if !self.notice_events() {
-                        continue;
-                    }
-                    if !self.settle() {
-                        break;
-                    }
-                }
-                Woken::Loaded => {}
-                Woken::Timeout => self.everything = true,
-                Woken::Stop => break,
-            }
-            took = self.reload();
+        // What changed between the first load and the first watch made no event. What is still being saved does.
+        self.watch_new();
+        let mut going = self.settle();
+        while going {
+            let took = self.reload();
+            going = self.wait_for_changes(took);
         }
         self.registry.on_late(None);
+    }
+
+    /// Waits until another look is worth it; the last one `took` so long. `false`: the thread is to end.
+    fn wait_for_changes(&mut self, took: Duration) -> bool {
+        let patience = self.watches.is_none().then(|| self.poll.max(took * POLL_SHARE));
+        loop {
+            match self.wait(patience) {
+                Woken::Events => {
+                    if self.notice_events() {
+                        return self.settle();
+                    }
+                }
+                Woken::Loaded => return true,
+                Woken::Timeout => {
+                    self.everything = true;
+                    return true;
+                }
+                Woken::Stop => return false,
+            }
+        }
     }
 
     /// Waits for something to happen; `None`: without end.

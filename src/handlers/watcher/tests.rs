@@ -181,6 +181,22 @@ fn loads_what_changed_before_the_watch_began() {
 }
 
 #[test]
+fn loads_once_what_is_being_saved_when_the_watch_begins() {
+    let mut place = Place::with(&[("a_wsh.py", "a1")]);
+    // So long that a busy machine does not pause for longer between the steps.
+    place.config.reload_delay = Duration::from_secs(2);
+    let registry = place.open();
+    place.write("a_wsh.py", "FAIL half of it");
+    let first = registry.snapshot().generation();
+    let watched = Watched::around(place, registry);
+    let early = watched.registry.wait_for_generation(first + 1, Duration::from_millis(200));
+    assert!(early.is_none(), "half of it was loaded");
+    watched.place.write("a_wsh.py", "a2");
+    watched.wait_served(&[("/a", "a2")]);
+    assert_eq!(watched.place.loader.loads(), 2);
+}
+
+#[test]
 fn many_files_at_once_are_one_reload() {
     let watched = Watched::with(&[("a_wsh.py", "a1")]);
     let before = watched.registry.snapshot().generation();
