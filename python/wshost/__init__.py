@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from wshost._native import Connection, Request, RequestHandler, __version__
 
+# As type checkers know it. A server starts sooner without `typing`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from wshost.server import Server, ServerError
 
 __all__ = ["Connection", "Request", "RequestHandler", "Server", "ServerError", "__version__"]

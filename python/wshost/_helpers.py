@@ -6,11 +6,11 @@ The standard library, site-packages and wshost's own packages are no helpers.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
@@ -32,6 +32,11 @@ _INSTALLED = tuple(
     )
 )
 _CALLS = {"import_module", "__import__"}
+# An import of one module, alone on its line.
+_PLAIN_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import\b|import[ \t]+([\w.]+)(?:[ \t]+as[ \t]+\w+)?[ \t]*(?:#.*)?$)",
+    re.MULTILINE,
+)
 
 # Path → modification time, size, and the names that the file imports.
 _read: dict[str, tuple[int, int, list[_Import]]] = {}
@@ -59,9 +64,24 @@ class _Import:
             yield f"{module}.{name}", False
 
 
+def _may_import_helpers(source: str) -> bool:
+    """Whether it is worth parsing: not if every `import` in it is on a plain line that names no helper."""
+    plain = [one or other for one, other in _PLAIN_IMPORT.findall(source)]
+    return source.count("import") != len(plain) or not all(map(_is_foreign, plain))
+
+
 def _imports(source: str) -> list[_Import]:
-    found = []
-    for node in ast.walk(ast.parse(source)):
+    """What a file with this text imports; nothing for one that cannot be parsed."""
+    if not _may_import_helpers(source):
+        return []
+    import ast  # It takes longer than this module, and not everybody needs it.
+
+    found: list[_Import] = []
+    try:
+        tree = ast.parse(source)
+    except (ValueError, SyntaxError):
+        return found
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [_Import(0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -75,7 +95,7 @@ def _imports(source: str) -> list[_Import]:
 
 
 def _imports_of_file(path: str) -> list[_Import]:
-    """What the file imports; nothing for one that cannot be read or parsed."""
+    """The same; nothing for a file that cannot be read either."""
     try:
         status = os.stat(path)
         known = _read.get(path)
@@ -137,18 +157,20 @@ def _missing(name: str) -> Iterator[str]:
             yield os.path.join(base, "__init__.py")
 
 
-def depends_on(path: str, package: str = "", failed: bool = False) -> list[str]:
+def depends_on(path: str, package: str = "", source: str | None = None, failed: bool = False) -> list[str]:
     """The local files that the file at `path` imports, directly or through others, sorted.
 
-    For one that `failed` also those that are not there and that an import looks for.
+    `source` is its text, if that is known. For one that `failed` also those that are not there and that an
+    import looks for.
     """
     importlib.invalidate_caches()
     found: set[str] = set()
     seen: set[str] = set()
-    todo = [(path, package)]
+    imports = _imports_of_file(path) if source is None else _imports(source)
+    todo = [(imports, package)]
     while todo:
-        file, package = todo.pop()
-        for statement in _imports_of_file(file):
+        imports, package = todo.pop()
+        for statement in imports:
             for name, needed in statement.modules(package):
                 if name in seen or _is_foreign(name):
                     continue
@@ -161,7 +183,8 @@ def depends_on(path: str, package: str = "", failed: bool = False) -> list[str]:
                     elif _is_local(helper):
                         found.add(helper)
                         is_package = os.path.basename(helper) == "__init__.py"
-                        todo.append((helper, name if is_package else name.rpartition(".")[0]))
+                        parent = name if is_package else name.rpartition(".")[0]
+                        todo.append((_imports_of_file(helper), parent))
     found.discard(path)
     return sorted(found)
 

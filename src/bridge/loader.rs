@@ -59,8 +59,9 @@ impl Loader for PythonLoader {
 
     fn load(&self, path: &Path) -> Loaded<Suite> {
         Python::attach(|py| {
-            let suite = self.read(py, path).and_then(|source| {
-                let replaced = sourced(py, path, &source)?;
+            let source = self.read(py, path);
+            let suite = source.as_ref().map_err(Clone::clone).and_then(|source| {
+                let replaced = sourced(py, path, source)?;
                 match suite(&replaced.module) {
                     Ok(suite) => {
                         replaced.announce(py);
@@ -72,7 +73,7 @@ impl Loader for PythonLoader {
                     }
                 }
             });
-            let depends_on = depends_on(py, path, suite.is_err());
+            let depends_on = depends_on(py, path, source.ok(), suite.is_err());
             Loaded { suite, depends_on }
         })
     }
@@ -142,10 +143,11 @@ fn as_text(paths: &[PathBuf]) -> Vec<&OsStr> {
     paths.iter().map(|path| path.as_os_str()).collect()
 }
 
-/// The helper modules of the file `path`; none, and an error in the log, if they cannot be told.
-fn depends_on(py: Python<'_>, path: &Path, failed: bool) -> Vec<PathBuf> {
+/// The helper modules of the file `path`, of which `source` is the text; none, and an error in the log, if they cannot
+/// be told.
+fn depends_on(py: Python<'_>, path: &Path, source: Option<Bound<'_, PyAny>>, failed: bool) -> Vec<PathBuf> {
     let ask = || -> PyResult<Vec<PathBuf>> {
-        py.import(HELPERS)?.call_method1("depends_on", (path.as_os_str(), "", failed))?.extract()
+        py.import(HELPERS)?.call_method1("depends_on", (path.as_os_str(), "", source, failed))?.extract()
     };
     let what = format!("{}: its helper modules cannot be told", path.display());
     logged(py, &what, ask()).unwrap_or_default()

@@ -3,50 +3,72 @@
 //! Must not import pyo3 or tokio.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 /// Imports take milliseconds, large packages a second or two.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Told of each file before it is loaded. Drop it when all are.
-pub(super) struct SlowLoads(Sender<PathBuf>);
+pub(super) struct SlowLoads(Arc<Progress>);
+
+#[derive(Default)]
+struct Progress {
+    state: Mutex<State>,
+    /// Notified at the end only: a load must not cost a switch to another thread.
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is loaded, and since when, unless that has been said.
+    current: Option<(PathBuf, Instant)>,
+    ended: bool,
+}
 
 impl SlowLoads {
     pub(super) fn new() -> Self {
-        let (begins, files) = channel();
-        let started = thread::Builder::new().name("wsh-slow".to_owned()).spawn(move || watch(&files));
+        let progress = Arc::new(Progress::default());
+        let watched = Arc::clone(&progress);
+        let started = thread::Builder::new().name("wsh-slow".to_owned()).spawn(move || watched.watch());
         if let Err(error) = started {
             // The start does not need it.
             tracing::debug!(target: "wshost.handlers", "cannot watch for files that load slowly: {error}");
         }
-        Self(begins)
+        Self(progress)
     }
 
     /// From now on `path` is what is loaded.
     pub(super) fn begins(&self, path: &Path) {
-        // Nobody hears it when there was no thread to be had.
-        let _ = self.0.send(path.to_owned());
+        self.0.state.lock().current = Some((path.to_owned(), Instant::now()));
     }
 }
 
-/// Warns once of each file that has no successor in time.
-fn watch(files: &Receiver<PathBuf>) {
-    let mut current = None;
-    loop {
-        match files.recv_timeout(PATIENCE) {
-            Ok(path) => current = Some(path),
-            Err(RecvTimeoutError::Timeout) => {
-                if let Some(path) = current.take() {
-                    tracing::warn!(
-                        target: "wshost.handlers",
-                        "{} takes long to load; nothing is served before it has",
-                        path.display()
-                    );
-                }
+impl Drop for SlowLoads {
+    fn drop(&mut self) {
+        self.0.state.lock().ended = true;
+        self.0.ended.notify_all();
+    }
+}
+
+impl Progress {
+    /// Warns once of each file that has no successor in time.
+    fn watch(&self) {
+        let mut state = self.state.lock();
+        while !state.ended {
+            let began = state.current.as_ref().map_or_else(Instant::now, |(_, began)| *began);
+            if began.elapsed() < PATIENCE {
+                self.ended.wait_until(&mut state, began + PATIENCE);
+            } else if let Some((path, _)) = state.current.take() {
+                tracing::warn!(
+                    target: "wshost.handlers",
+                    "{} takes long to load; nothing is served before it has",
+                    path.display()
+                );
             }
-            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }

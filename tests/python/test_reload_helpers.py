@@ -8,6 +8,8 @@ import pytest
 from serving import REPOSITORY, SECONDS, Server, Start, handler, program, wait_until, write
 from test_reload import after, renamed_over
 
+from wshost._helpers import depends_on
+
 PATH = "import os, sys\nsys.path[:0] = [p for p in [os.path.dirname(__file__)] if p not in sys.path]\n"
 
 
@@ -75,6 +77,33 @@ def test_packages_and_circular_imports(start: Start, tmp_path: Path) -> None:
     assert server.ask("/b") == "4"
     write(tmp_path, "pack/__init__.py", "# changed\n")
     server.log.wait_for("Reloaded .*changed /a, /b$")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "import h",
+        "import os, h",
+        "import os; import h",
+        "import os as h2; from h import VALUE",
+        "from h import (\n    VALUE,\n)",
+        "from os import path; import h",
+        "if True: import h",
+        "try:\n\timport h  # comment\nexcept ImportError:\n\tpass",
+        "def later():\n    import h",
+        "import \\\n    h",
+        "import importlib\nimportlib.import_module('h')",
+        "__import__('h')",
+    ],
+)
+def test_every_spelling_of_an_import_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    helper = write(tmp_path, "h.py", "VALUE = 1\n")
+    source = f"import os\nfrom pywebsocket3 import msgutil\n{spelling}\n"
+    path = write(tmp_path, "a_wsh.py", source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert depends_on(str(path)) == depends_on("unread_wsh.py", source=source) == [str(helper)]
 
 
 def test_what_is_installed_is_no_helper(start: Start, tmp_path: Path) -> None:
