@@ -42,8 +42,9 @@ impl RequestHead {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Whether the client wants to send another request on this connection: it speaks HTTP/1.1 and did not say
-    /// `Connection: close` (RFC 9112 section 9.3).
+    /// Whether another request may follow on this connection: the client speaks HTTP/1.1 and did not say
+    /// `Connection: close` (RFC 9112 section 9.3). Not behind a head with a lone CR, which ends fields here but not
+    /// everywhere (section 2.2): what a proxy takes for the next request could be a body.
     #[must_use]
     pub fn keeps_alive(&self) -> bool {
         let is_http11 =
@@ -52,7 +53,7 @@ impl RequestHead {
         let is_close = |(_, value): &(String, String)| {
             value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"))
         };
-        is_http11 && !options.any(is_close)
+        is_http11 && !options.any(is_close) && !has_lone_cr(&self.raw)
     }
 
     /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
@@ -243,6 +244,11 @@ impl RequestLine {
     }
 }
 
+/// Whether a CR has no LF behind it.
+fn has_lone_cr(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n'))
+}
+
 /// A rejection of the request line. Its method counts as unknown then, as in `http.server`.
 fn rejected(status: u16, message: String, request_line: &str, protocol: &str) -> HeadError {
     HeadError::Rejected(Box::new(Rejection {
@@ -389,6 +395,7 @@ mod tests {
             ("GET / HTTP/1.1", true),
             ("GET / HTTP/1.7\r\nConnection: keep-alive", true),
             ("GET / HTTP/1.1\r\nConnection: upgrade\r\nconnection: a, CLOSE", false),
+            ("GET / HTTP/1.1\r\nA: b\rC: d", false),
             ("GET / HTTP/1.0", false),
             ("GET / HTTP/1.0\r\nConnection: keep-alive", false),
             ("GET /", false),
