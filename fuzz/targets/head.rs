@@ -103,7 +103,7 @@ fn comes_back(head: &RequestHead) {
 }
 
 fn line_ends(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
+    bytes.split(|byte| *byte == b'\n').count() - 1
 }
 
 /// What is answered and read on behind is taken in one way only: a parser that others use finds the same head.

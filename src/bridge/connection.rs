@@ -12,6 +12,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use super::detach::detached;
 use super::exceptions::os_error;
 use super::socket::Socket;
+use crate::websocket::frame::opcode;
 
 /// So many bytes at most are written without letting go of Python, if they go out at once: with many connections that
 /// takes less time than to get Python back.
@@ -105,11 +106,16 @@ impl Connection {
 impl Connection {
     /// Writes `head` and `body` as one piece.
     pub(crate) fn send(&self, py: Python<'_>, head: &[u8], body: &[u8]) -> io::Result<()> {
+        self.send_before(py, head, body, false)
+    }
+
+    /// The same; when there is `more` to come, it may go out together with that.
+    fn send_before(&self, py: Python<'_>, head: &[u8], body: &[u8], more: bool) -> io::Result<()> {
         let socket = &self.socket;
         if head.len() + body.len() > SMALL {
             return detached(py, || socket.write(head, body));
         }
-        match socket.write_now(head, body)? {
+        match socket.write_now(head, body, more)? {
             None => Ok(()),
             Some(unwritten) => detached(py, || unwritten.finish(head, body)),
         }
@@ -118,7 +124,8 @@ impl Connection {
     /// Writes a frame that lies in two places.
     pub(crate) fn send_frame(&self, py: Python<'_>, head: &[u8], body: &[u8]) -> io::Result<()> {
         self.socket.is_about_to_write(head);
-        self.send(py, head, body)?;
+        let more = is_data(head) && self.socket.has_next_frame();
+        self.send_before(py, head, body, more)?;
         self.socket.has_written(head);
         Ok(())
     }
@@ -134,6 +141,10 @@ impl Connection {
             all.extend_from_slice(&data);
         }
     }
+}
+
+fn is_data(head: &[u8]) -> bool {
+    head.first().is_some_and(|first| !opcode::is_control(first & 0x0f))
 }
 
 /// Calls `use_bytes` with the bytes of a bytes-like object; `bytes` without a copy. `str` is a `TypeError`

@@ -4,6 +4,7 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use super::socket::cork;
 use super::{detach, threads};
 
 /// A value of which each child has one of its own.
@@ -36,6 +37,7 @@ pub fn prepare() {
     extern "C" fn in_child() {
         detach::GATE.renew();
         threads::THREADS.renew();
+        cork::CORKED.renew();
     }
     // SAFETY: `in_child` may run in any thread that forks. It allocates, which glibc allows in a child, and takes
     // no lock. Without memory for the registration, forks are as they were.

@@ -1,11 +1,12 @@
 //! The socket of a handler: blocking reads and writes, called detached from Python. What never waits says so.
 
+pub(super) mod cork;
 mod open_frame;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -48,6 +49,8 @@ pub struct Socket {
     /// `unread` locked only.
     refused: AtomicU64,
     writing: Mutex<()>,
+    /// Whether the system may keep back something that was sent.
+    corked: AtomicBool,
     heartbeat: Option<Heartbeat>,
     /// The client's address.
     pub peer: SocketAddr,
@@ -116,6 +119,7 @@ impl Socket {
             unread: Mutex::new(BytesMut::from(unread.as_ref())),
             refused: AtomicU64::new(0),
             writing: Mutex::new(()),
+            corked: AtomicBool::new(false),
             peer,
             counters: Counters::default(),
         }
@@ -139,6 +143,7 @@ impl Socket {
             self.counters.received(taken as u64);
             return Ok(unread.split_to(taken).to_vec());
         }
+        self.uncork(&stream);
         let mut buffer = vec![0; max];
         let _waiting = self.counters.reading();
         let count = read_retrying(&stream, &mut buffer)?;
@@ -150,6 +155,7 @@ impl Socket {
     /// Exactly `length` bytes, or the error with what was still wanted.
     pub fn read_exactly(&self, length: u64) -> Result<Vec<u8>, FrameReadError> {
         let stream = self.open().map_err(|source| FrameReadError::Io { wanted: length, source })?;
+        self.uncork(&stream);
         let _waiting = self.counters.reading();
         let data = read_bytes(&stream, &mut self.unread.lock(), length)?;
         self.counters.received(length);
@@ -279,6 +285,7 @@ impl Socket {
         let stream = self.open().map_err(|source| FrameReadError::Io { wanted: 1, source })?;
         self.counters.message_wanted();
         let _waiting = self.counters.reading();
+        self.uncork(&stream);
         let mut unread = self.unread.lock();
         self.pass_over_refused(&stream, &mut unread, buffer)?;
         if unread.is_empty() {
@@ -418,14 +425,19 @@ impl Socket {
     }
 
     /// Writes as much of `head` and `body` as goes out without waiting; may be called attached to Python. `None`: all of
-    /// it did; otherwise [`Unwritten::finish`] writes the rest.
-    pub fn write_now(&self, head: &[u8], body: &[u8]) -> io::Result<Option<Unwritten<'_>>> {
+    /// it did; otherwise [`Unwritten::finish`] writes the rest. When there is `more` to come, it may go out with that.
+    pub fn write_now(
+        self: &Arc<Self>,
+        head: &[u8],
+        body: &[u8],
+        more: bool,
+    ) -> io::Result<Option<Unwritten<'_>>> {
         let stream = self.open()?;
         let Some(turn) = self.writing.try_lock() else {
             return Ok(Some(Unwritten { socket: self, turn: None, written: 0 }));
         };
         let size = head.len() + body.len();
-        let written = match stream.write_now(&[IoSlice::new(head), IoSlice::new(body)]) {
+        let written = match stream.write_now(&[IoSlice::new(head), IoSlice::new(body)], more) {
             Ok(written) => written,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
             Err(error) => return Err(error),
@@ -434,6 +446,7 @@ impl Socket {
             return Ok(Some(Unwritten { socket: self, turn: Some(turn), written }));
         }
         self.counters.sent(size as u64);
+        self.set_corked(more);
         Ok(None)
     }
 
@@ -475,6 +488,7 @@ impl Socket {
             }
         }
         self.counters.sent((head.len() + body.len()) as u64);
+        self.corked.store(false, Ordering::Relaxed);
         Ok(())
     }
 

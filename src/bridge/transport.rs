@@ -180,9 +180,10 @@ impl Duplex {
         }
     }
 
-    /// One write that does not wait: `WouldBlock` where nothing can be written, or where writing is work.
-    pub fn write_now(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    /// One write that does not wait: `WouldBlock` where nothing can be written, or where writing is work. When there is
+    /// `more` to come, the system may keep it back until then, or until [`Duplex::push`].
+    pub fn write_now(&self, parts: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
         match self {
             Self::Tcp(socket) => SockRef::from(socket).send_vectored_with_flags(parts, flags),
             Self::Unix(socket) => SockRef::from(socket).send_vectored_with_flags(parts, flags),
@@ -193,6 +194,14 @@ impl Duplex {
     /// Sends `bytes`, or as much of them as goes out without waiting. A peer that is gone is no error.
     pub fn send_now(&self, bytes: &[u8]) {
         let _ = self.send_without_waiting(bytes);
+    }
+
+    /// Sends what the system keeps back.
+    pub fn push(&self) {
+        if let Self::Tcp(socket) = self {
+            // It is on already: what counts is that setting it sends.
+            let _ = socket.set_nodelay(true);
+        }
     }
 
     /// How much of `bytes` went out without waiting; with TLS all of it is kept at least, and goes out before
