@@ -143,8 +143,8 @@ def test_answers_to_messages_that_came_together_go_out_together(start: Start, tm
             info = client.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 156)
             return int.from_bytes(info[152:156], sys.byteorder)
 
-    # One for the handshake and one for them, more if a busy machine takes a millisecond for some. The system itself
-    # makes 13 of them now and then.
+    # One for the handshake and one for them, more if a busy machine takes a millisecond for some. The system
+    # itself makes 13 of them now and then.
     assert min(segments() for _ in range(5)) < 10
 
 
