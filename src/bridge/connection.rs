@@ -11,8 +11,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use super::detach::detached;
 use super::exceptions::os_error;
-use super::socket::Socket;
-use crate::websocket::frame::opcode;
+use super::socket::{Socket, carries_data};
 
 /// So many bytes at most are written without letting go of Python, if they go out at once: with many connections that
 /// takes less time than to get Python back.
@@ -124,7 +123,7 @@ impl Connection {
     /// Writes a frame that lies in two places.
     pub(crate) fn send_frame(&self, py: Python<'_>, head: &[u8], body: &[u8]) -> io::Result<()> {
         self.socket.is_about_to_write(head);
-        let more = is_data(head) && self.socket.has_next_frame();
+        let more = carries_data(head) && self.socket.has_next_frame();
         self.send_before(py, head, body, more)?;
         self.socket.has_written(head);
         Ok(())
@@ -141,10 +140,6 @@ impl Connection {
             all.extend_from_slice(&data);
         }
     }
-}
-
-fn is_data(head: &[u8]) -> bool {
-    head.first().is_some_and(|first| !opcode::is_control(first & 0x0f))
 }
 
 /// Calls `use_bytes` with the bytes of a bytes-like object; `bytes` without a copy. `str` is a `TypeError`

@@ -461,7 +461,7 @@ impl Socket {
 
     /// Counts a frame that went out.
     pub fn has_written(&self, head: &[u8]) {
-        if head.first().is_some_and(|first| first & 0x80 != 0 && !opcode::is_control(first & 0x0f)) {
+        if carries_data(head) && head[0] & 0x80 != 0 {
             self.counters.message_sent();
         }
     }
@@ -539,6 +539,11 @@ impl Socket {
         let _ = stream.set_read_timeout(Some(LINGER));
         while Instant::now() < end && matches!(stream.read(&mut waste), Ok(1..)) {}
     }
+}
+
+/// Whether a frame that begins so is a data frame.
+pub(super) fn carries_data(head: &[u8]) -> bool {
+    head.first().is_some_and(|first| !opcode::is_control(first & 0x0f))
 }
 
 fn read_retrying(stream: &Duplex, buffer: &mut [u8]) -> io::Result<usize> {

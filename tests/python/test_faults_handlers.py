@@ -174,6 +174,36 @@ def test_a_child_that_comes_back_ends(start: Start, tmp_path: Path, way: str, ch
     assert server.stop() == 0
 
 
+def test_a_child_has_a_thread_of_its_own_for_what_is_kept_back(
+    start: Start, tmp_path: Path, way: str
+) -> None:
+    body = """
+        stream = request.ws_stream
+        message = stream.receive_message()
+        if message == "go":
+            GO.set()
+            return
+        stream.send_message(message)
+        GO.wait()
+        child = os.fork()
+        if child == 0:
+            stream.send_message(stream.receive_message())
+            stream.send_message(str(len(os.listdir("/proc/self/task"))))
+            return
+        os.waitpid(child, 0)
+        """
+    server = begin(start, tmp_path, body, way, before="import os, threading\nGO = threading.Event()")
+    with server.raw("/a") as client:
+        # The next message is always here already. The parent's thread sends the answer to the first and lives
+        # on for a second, while the child is made.
+        client.socket.sendall(b"".join(client_frame(1, message) for message in (b"1", b"2", b"3")))
+        assert client.frame().payload == b"1"
+        with server.raw("/a") as other:
+            other.send(1, b"go")
+            assert client.frame().payload == b"2"
+        assert client.frame().payload == b"2", "the handler's thread and that one"
+
+
 def test_a_child_that_stays_does_not_hold_up_the_end(start: Start, tmp_path: Path, way: str) -> None:
     child = "os.close(1); os.close(2); time.sleep(3600)"
     server = begin(start, tmp_path, FORKS.format(child=child), way, before="import os, time")
