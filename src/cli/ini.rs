@@ -177,7 +177,6 @@ mod tests {
     use super::*;
 
     /// Files, and what `ConfigParser().items("pywebsocket")` of Python 3.11 gives; `None`: it raises.
-    /// `tests/python/test_options.py` asks it again.
     type Table<'a> = &'a [(&'a str, Option<&'a [(&'a str, &'a str)]>)];
 
     #[test]
@@ -246,6 +245,7 @@ mod tests {
             ("[pywebsocket]\na=x\n ;c\n  y\n", Some(&[("a", "x\ny")])),
             ("[pywebsocket]\nport\n = 80\n", None),
             ("[pywebsocket]\na=%()s\n", None),
+            ("[pywebsocket]\nb=\na=%(b)s x\n", Some(&[("b", ""), ("a", " x")])),
         ];
         for (text, expected) in table {
             let entries = section(text, "pywebsocket").ok();
