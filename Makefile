@@ -19,7 +19,7 @@ export VIRTUAL_ENV := $(VENV)
 export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons test-bench installed bench \
+.PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons test-bench test-release installed bench \
 	bench-reload lint fmt wheel package venv clean rust soak stress audit fuzz miri conformance
 
 help: ## List the commands
@@ -33,7 +33,7 @@ serve: venv rust ## Build wshost and serve handlers/ on port 9998 (PORT=...)
 	@echo
 	@exec target/release/wshost -p $(PORT) -d handlers -m handler_map.txt --log-level info
 
-test: test-rust test-python test-bench test-browsers test-newest ## Run every test
+test: test-rust test-python test-bench test-browsers test-release test-newest ## Run every test
 
 # The modules of the fuzz targets and of Miri have a list of crates of their own: it must not fall behind.
 test-rust: venv rust
@@ -58,21 +58,32 @@ test-browsers: venv rust ## Run the tests in Firefox and Chromium, where they ar
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt
 	WSHOST=$(CURDIR)/target/debug/wshost $(BIN)/python -m pytest tests/browser
 
+# Faults, stops and limits once more, on what people install: the checks of a debug build hide faults, and end processes
+# that would go on.
+RELEASE_TESTS := $(wildcard tests/python/test_faults_*.py) $(patsubst %,tests/python/test_%.py,concurrency heartbeat \
+	limits listening logs memory stop trace)
+
+test-release: venv rust test-python test-bench test-browsers ## Run the tests of faults, stops and limits on release builds
+	cargo build --release --locked --bin wshost
+	@$(MAKE) --no-print-directory installed PROFILE=release
+	WSHOST=$(CURDIR)/target/release/wshost $(BIN)/python -m pytest -n auto $(RELEASE_TESTS)
+
 browsers: ## Install Firefox and Chromium for that, with apt; needs root
 	@scripts/browsers install
 
 # The last one: it sets up PyO3 for another Python, and everything would be built again behind it.
-test-newest: venv rust test-python test-bench test-browsers
+test-newest: venv rust test-python test-bench test-browsers test-release
 	$(BIN)/python scripts/test-pythons --newest
 
 test-pythons: venv rust ## Test the packages on every CPython 3.9-3.13 of this machine
 	cargo build --locked --bin wshost
 	$(BIN)/python scripts/test-pythons
 
-# Builds the wheel in .venv, quickly, and installs it there.
+# Builds the wheel for .venv, by default quickly, and installs it there.
+installed: PROFILE ?= dev
 installed: venv rust
 	rm -rf target/test-wheel
-	$(BIN)/maturin build --profile dev --locked --quiet --interpreter $(BIN)/python --out target/test-wheel
+	$(BIN)/maturin build --profile $(PROFILE) --locked --quiet --interpreter $(BIN)/python --out target/test-wheel
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall target/test-wheel/*.whl
 
 bench-reload: venv rust ## Measure hot reload: latencies, failed connections, memory

@@ -16,6 +16,7 @@
 //! - [`websocket`] – pure: handshake, header grammar, frames, messages, deflate, close codes
 //! - [`handlers`] – which file serves which resource: registry, watcher, reload
 //! - [`trace`] – `--trace`: the bytes of connections in a file; [`replay`] – `wshost replay`: the same again
+//! - [`per_process`] – values of which a forked child has its own; [`forks`] – the list of them
 //! - [`python_files`] – the files of `python/`, carried inside
 //! - [`bridge`] – the only module that names PyO3: interpreter, loader, handler threads, the Python objects
 
@@ -25,9 +26,11 @@ pub mod cli;
 pub mod config;
 pub mod embed;
 pub mod error;
+pub mod forks;
 pub mod handlers;
 pub mod http;
 pub mod logging;
+pub mod per_process;
 pub mod program;
 pub mod python_files;
 pub mod replay;
@@ -101,6 +104,8 @@ fn parse_options(py: Python<'_>, args: Vec<OsString>) -> PyResult<Bound<'_, PyDi
 /// The native part of wshost. Its names are reached through `pywebsocket3` and `wshost`.
 #[pymodule]
 mod _native {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use super::{main, parse_options};
     #[pymodule_export]
@@ -159,6 +164,13 @@ mod _native {
     };
     #[pymodule_export]
     use crate::embed::Server;
+
+    /// Children that are forked from here on get what they need of their own.
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::forks::prepare();
+        Ok(())
+    }
 
     /// The version of the package.
     #[pymodule_export]

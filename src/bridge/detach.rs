@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use pyo3::Python;
 
-use super::forks::PerProcess;
+use crate::per_process::PerProcess;
 
 /// How long a thread at the gate looks whether Python is free before it sleeps: about twice what a handler takes to
 /// echo a short message. To sleep and to be woken on another processor takes longer than that.

@@ -14,7 +14,6 @@ use super::connections::{self, Registration};
 use super::detach::{attached, detached};
 use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
-use super::forks;
 use super::handshake::do_handshake;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, give_kept, repr, traceback};
@@ -46,7 +45,6 @@ pub struct PythonHost {
 impl PythonHost {
     /// A host for what `registry` has loaded.
     pub fn new(registry: Arc<Registry<PythonLoader>>) -> Self {
-        forks::prepare();
         Self { registry, on_error: None, ping: None }
     }
 

@@ -23,7 +23,6 @@ pub mod examine;
 pub mod exceptions;
 pub mod extension_parameters;
 pub mod extensions;
-mod forks;
 pub mod frames;
 pub mod handshake;
 pub mod handshake_checks;
@@ -45,3 +44,10 @@ pub mod stream_options;
 mod threads;
 pub mod transport;
 pub mod util;
+
+/// Gives this process, a forked child, its own of what each process has one of.
+pub(crate) fn renew_after_fork() {
+    detach::GATE.renew();
+    threads::THREADS.renew();
+    socket::cork::CORKED.renew();
+}

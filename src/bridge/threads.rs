@@ -16,8 +16,8 @@ use parking_lot::{Condvar, Mutex};
 use rustix::process::getpriority_process;
 use rustix::thread::{sched_getaffinity, set_name};
 
-use super::forks::PerProcess;
 use super::stack;
+use crate::per_process::PerProcess;
 
 /// As much as Python gives its own threads: handlers may recurse. Untouched pages cost nothing.
 const STACK_SIZE: usize = 8 << 20;

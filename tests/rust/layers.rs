@@ -5,10 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("main", &[]),
-    ("lib", &["bridge", "cli", "embed", "program"]),
+    ("lib", &["bridge", "cli", "embed", "forks", "program"]),
     ("embed", &["bridge", "handlers", "http", "logging", "server"]),
+    ("forks", &["bridge"]),
+    ("per_process", &[]),
     (
         "program",
         &[
@@ -43,7 +45,10 @@ const MAY_USE: [(&str, &[&str]); 18] = [
 /// The same for the two parts that stand between the server and Python.
 const MAY_USE_BETWEEN: [(&str, &[&str]); 2] = [
     ("handlers", &["http", "trace"]),
-    ("bridge", &["handlers", "http", "logging", "python_files", "shutdown", "trace", "websocket"]),
+    (
+        "bridge",
+        &["handlers", "http", "logging", "per_process", "python_files", "shutdown", "trace", "websocket"],
+    ),
 ];
 
 fn source_files(folder: &Path, found: &mut Vec<PathBuf>) {

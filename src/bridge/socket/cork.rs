@@ -13,8 +13,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::Socket;
-use crate::bridge::forks::PerProcess;
 use crate::bridge::transport::Duplex;
+use crate::per_process::PerProcess;
 use crate::websocket::frame::{HeaderStep, parse_header};
 
 /// How long something is kept back.
