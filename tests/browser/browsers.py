@@ -65,8 +65,16 @@ class Browser(ABC):
         """A PNG of what is seen."""
 
     @abstractmethod
+    def _prefer_dark(self, dark: bool) -> None:
+        """Tells the browser that the person likes dark, or light; pages may hear of it later."""
+
     def set_dark(self, dark: bool) -> None:
-        """Makes pages think that the person likes dark, or light."""
+        """Makes the page think that the person likes dark, or light, and waits until it is drawn so."""
+        self._prefer_dark(dark)
+        wait_for(self, "matchMedia('(prefers-color-scheme: dark)').matches === args[0]", dark)
+        # The second frame begins after the first one was drawn.
+        frame = "await new Promise(requestAnimationFrame);"
+        run(self, f"{frame} {frame}")
 
     @abstractmethod
     def quit(self) -> None:
@@ -133,7 +141,7 @@ class Firefox(Browser):
     def screenshot(self) -> bytes:
         return bytes(self._marionette.screenshot(format="binary", full=False))
 
-    def set_dark(self, dark: bool) -> None:
+    def _prefer_dark(self, dark: bool) -> None:
         self._marionette.set_pref("layout.css.prefers-color-scheme.content-override", 0 if dark else 1)
 
     def quit(self) -> None:
@@ -186,7 +194,7 @@ class Chromium(Browser):
     def screenshot(self) -> bytes:
         return bytes(self._driver.get_screenshot_as_png())
 
-    def set_dark(self, dark: bool) -> None:
+    def _prefer_dark(self, dark: bool) -> None:
         value = "dark" if dark else "light"
         features = [{"name": "prefers-color-scheme", "value": value}]
         self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
