@@ -143,8 +143,8 @@ def test_answers_to_messages_that_came_together_go_out_together(start: Start, tm
             info = client.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 156)
             return int.from_bytes(info[152:156], sys.byteorder)
 
-    # One for the handshake and one for them, more where a busy machine takes a millisecond for some: so it has many
-    # tries. By itself the system makes 13 of them at the least.
+    # One for the handshake and one for them, more where a busy machine takes a millisecond for some: so it
+    # has many tries. By itself the system makes 13 of them at the least.
     assert any(segments() <= 5 for _ in range(200))
 
 
