@@ -268,6 +268,7 @@ class Frame:
         payload: bytes = b"",
     ) -> None: ...
 
+@disjoint_base
 class StreamOptions:
     outgoing_frame_filters: list[_FrameFilter]
     incoming_frame_filters: list[_FrameFilter]
