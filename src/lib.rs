@@ -9,6 +9,7 @@
 //! - [`config`] – plain data, each field with its default and why
 //! - [`error`] – what stops the start
 //! - [`logging`] – `tracing`, in pywebsocket's line format
+//! - [`children`] – the process groups of CGI scripts
 //! - [`shutdown`] – signals and the end of the process
 //! - [`server`] – async: listeners and a connection up to the hand-over to its handler
 //! - [`status`] – the status page: JSON, Prometheus, and a page that shows it live
@@ -23,6 +24,7 @@
 
 pub mod bridge;
 pub mod check;
+pub mod children;
 pub mod cli;
 pub mod config;
 pub mod embed;

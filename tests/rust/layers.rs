@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 21] = [
+const MAY_USE: [(&str, &[&str]); 22] = [
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "forks", "program"]),
     ("embed", &["bridge", "handlers", "http", "logging", "server"]),
@@ -30,13 +30,14 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ("check", &["bridge", "cli", "handlers", "logging"]),
     ("replay", &["cli"]),
     ("scaffold", &[]),
+    ("children", &[]),
     ("cli", &[]),
     ("python_files", &[]),
     ("config", &[]),
     ("error", &[]),
     ("logging", &[]),
-    ("shutdown", &["logging"]),
-    ("server", &["handlers", "http", "logging", "patience", "shutdown", "status", "trace"]),
+    ("shutdown", &["children", "logging"]),
+    ("server", &["children", "handlers", "http", "logging", "patience", "shutdown", "status", "trace"]),
     ("trace", &["logging"]),
     ("status", &["handlers", "logging", "patience"]),
     ("http", &[]),
