@@ -80,10 +80,18 @@ impl Owner {
     }
 
     /// Sends `signal` to the groups of this server's scripts, and to what scripts have left behind in theirs.
-    /// Returns whether there is any.
-    pub fn send(self, signal: Signal) -> bool {
-        let mine = |entry: &Entry| entry.owner == self && entry.is_there();
-        entries().filter(mine).inspect(|entry| entry.send(signal)).count() > 0
+    pub fn send(self, signal: Signal) {
+        self.entries().for_each(|entry| entry.send(signal));
+    }
+
+    /// Whether there is any such group.
+    #[must_use]
+    pub fn has_any(self) -> bool {
+        self.entries().any(Entry::is_there)
+    }
+
+    fn entries(self) -> impl Iterator<Item = Entry> {
+        entries().filter(move |entry| entry.owner == self)
     }
 }
 
@@ -184,13 +192,15 @@ mod tests {
         let (owner, other) = (Owner::new(), Owner::new());
         let (mut one, mut two) = (sleeper(), sleeper());
         let (mut first, mut second) = (Group::new(owner, one.id()), Group::new(other, two.id()));
-        assert!(owner.send(Signal::KILL));
+        assert!(owner.has_any());
+        owner.send(Signal::KILL);
         one.wait().expect("its end");
         first.has_no_leader();
         drop(first);
-        assert!(!owner.send(Signal::KILL), "nothing is left");
+        assert!(!owner.has_any(), "nothing is left");
         assert!(second.is_there());
-        assert!(other.send(Signal::KILL));
+        assert!(other.has_any());
+        other.send(Signal::KILL);
         two.wait().expect("its end");
         second.has_no_leader();
         assert!(!second.is_there());
@@ -210,9 +220,10 @@ mod tests {
         leader.wait().expect("its end");
         group.has_no_leader();
         drop(group);
-        assert!(owner.send(Signal::KILL));
+        assert!(owner.has_any());
+        owner.send(Signal::KILL);
         left.wait().expect("its end");
-        assert!(!owner.send(Signal::KILL));
+        assert!(!owner.has_any());
     }
 
     #[test]
@@ -223,7 +234,8 @@ mod tests {
         // As a forked child of this process sees it.
         let foreign = Entry { process: process() + 1, ..group.entry };
         group.slot.expect("room").store(foreign.pack(), Ordering::Release);
-        assert!(!owner.send(Signal::KILL));
+        assert!(!owner.has_any());
+        owner.send(Signal::KILL);
         assert_eq!(child.try_wait().expect("its state"), None);
         child.kill().expect("killed");
         child.wait().expect("its end");

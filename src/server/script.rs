@@ -109,7 +109,9 @@ impl Scripts {
 
     /// Asks all scripts to end. Returns whether there are any.
     pub(super) fn ask_to_end(&self) -> bool {
-        self.owner.send(Signal::TERM)
+        let has_any = self.owner.has_any();
+        self.owner.send(Signal::TERM);
+        has_any
     }
 
     /// Ends all scripts, and what is left of earlier ones.
