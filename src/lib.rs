@@ -9,6 +9,7 @@
 //! - [`config`] – plain data, each field with its default and why
 //! - [`error`] – what stops the start
 //! - [`logging`] – `tracing`, in pywebsocket's line format
+//! - [`children`] – the process groups of CGI scripts
 //! - [`shutdown`] – signals and the end of the process
 //! - [`server`] – async: listeners and a connection up to the hand-over to its handler
 //! - [`status`] – the status page: JSON, Prometheus, and a page that shows it live
@@ -16,12 +17,14 @@
 //! - [`websocket`] – pure: handshake, header grammar, frames, messages, deflate, close codes
 //! - [`handlers`] – which file serves which resource: registry, watcher, reload
 //! - [`trace`] – `--trace`: the bytes of connections in a file; [`replay`] – `wshost replay`: the same again
+//! - [`patience`] – how long a peer is waited for that takes or sends nothing
 //! - [`per_process`] – values of which a forked child has its own; [`forks`] – the list of them
 //! - [`python_files`] – the files of `python/`, carried inside
 //! - [`bridge`] – the only module that names PyO3: interpreter, loader, handler threads, the Python objects
 
 pub mod bridge;
 pub mod check;
+pub mod children;
 pub mod cli;
 pub mod config;
 pub mod embed;
@@ -30,6 +33,7 @@ pub mod forks;
 pub mod handlers;
 pub mod http;
 pub mod logging;
+pub mod patience;
 pub mod per_process;
 pub mod program;
 pub mod python_files;

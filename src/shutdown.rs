@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::children;
 use crate::logging::LOG_SERVER;
 
 /// A token that SIGINT and SIGTERM cancel. A second signal ends the process at once, with the exit code that
@@ -65,8 +66,9 @@ async fn watch(mut signals: Signal, number: i32, stop: CancellationToken) {
     }
 }
 
-/// Ends the process without waiting for anything: `exit` would run what waits for handler threads.
+/// Ends the process, and CGI scripts, without waiting for anything: `exit` would run what waits for handler threads.
 pub fn exit_at_once(code: i32) -> ! {
+    children::kill_all();
     // SAFETY: `_exit` touches no memory of the process.
     unsafe { libc::_exit(code) }
 }

@@ -16,6 +16,7 @@ use crate::http::framing::{RequestBody, request_body};
 use crate::http::head::RequestHead;
 use crate::http::response::{Delivery, write_response};
 use crate::logging::LOG_REQUEST;
+use crate::patience::Patience;
 
 /// Largest body of a request for a file, in bytes, that is read past to come to the next request.
 const MAX_SKIPPED_BODY: usize = 64 * 1024;
@@ -105,7 +106,7 @@ impl Connection {
             socket: &mut self.socket,
             unread: &mut self.input,
             body_length,
-            patience: context.head_timeout,
+            patience: Patience::new(context.head_timeout),
             delivery: delivery(head, false),
             request_line: head.request_line(),
         };

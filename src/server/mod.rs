@@ -43,6 +43,9 @@ pub use listener::Listeners;
 /// How long `accept` rests after an error such as too many open files, which would come back at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long connections may take to end that were told to at once. They take no time; the machine may.
+const END_OF_CONNECTIONS: Duration = Duration::from_secs(1);
+
 /// How long, beyond the grace, handlers may take to end. Only one that holds Python's lock takes longer.
 const END_TIME: Duration = Duration::from_secs(3);
 
@@ -204,6 +207,7 @@ async fn run_with(
         ),
         tls: tls.clone(),
         head_timeout: config.head_timeout,
+        write_timeout: config.write_timeout,
         trace,
         host,
         policy: asked.policy,
@@ -225,9 +229,16 @@ async fn run_with(
     }
     accepting.close();
     accepting.wait().await;
-    if !shutdown::wait_for(connections, grace).await {
+    if !shutdown::wait_for(connections.clone(), grace).await {
         tracing::warn!(target: LOG_SERVER, "Closing connections that are not done after {grace:?}");
+        if context.scripts.ask_to_end() {
+            shutdown::wait_for(connections.clone(), script::ASKED_TIME).await;
+        }
     }
+    context.scripts.kill();
+    end.cancel();
+    // Scripts are waited for where their connections end.
+    shutdown::wait_for(connections, END_OF_CONNECTIONS).await;
     Ok(())
 }
 

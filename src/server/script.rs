@@ -1,4 +1,5 @@
-//! Runs a CGI script: its body goes in, its output goes out while it comes, and it ends with its client.
+//! Runs a CGI script: its body goes in, its output goes out while it comes, and it ends with its client, or with the
+//! server, together with all that it has started.
 //!
 //! Must not import `bridge` or pyo3.
 
@@ -7,9 +8,10 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
+use rustix::process::Signal;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
@@ -18,10 +20,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::answer::log_request;
+use crate::children::{Group, Owner};
 use crate::http::cgi::output::{Header, Parsed, parse};
 use crate::http::cgi::{Cgi, Request, Script, variables};
 use crate::http::response::Delivery;
 use crate::logging::LOG_REQUEST;
+use crate::patience::Patience;
 
 /// How many scripts run at once; requests for more get 503.
 const MAX_SCRIPTS: usize = 256;
@@ -38,6 +42,10 @@ const REST_TIME: Duration = Duration::from_millis(100);
 const HALF_CLOSED_TIME: Duration = Duration::from_secs(2);
 /// Longest line of a script's stderr that is logged as one, in bytes.
 const MAX_ERROR_LINE: u64 = 8 * 1024;
+/// How long a script may take to end by itself once it was asked to with SIGTERM; then it gets SIGKILL.
+pub(super) const ASKED_TIME: Duration = Duration::from_millis(500);
+/// How often a process group is looked at, whose end nobody tells.
+const LOOK_TIME: Duration = Duration::from_millis(5);
 /// How often a program that is open for writing is tried again, 10 ms apart: somebody may be saving it.
 const BUSY_ATTEMPTS: usize = 10;
 
@@ -49,6 +57,8 @@ pub(super) struct Scripts {
     user: Option<User>,
     /// Room for more of them.
     room: Arc<Semaphore>,
+    /// Whose they are.
+    owner: Owner,
 }
 
 impl Scripts {
@@ -56,7 +66,7 @@ impl Scripts {
         // SAFETY: geteuid touches no memory.
         let is_root = unsafe { libc::geteuid() } == 0;
         let user = is_root.then(|| User::nobody(&fs::read_to_string("/etc/passwd").unwrap_or_default()));
-        Self { cgi, user, room: Arc::new(Semaphore::new(MAX_SCRIPTS)) }
+        Self { cgi, user, room: Arc::new(Semaphore::new(MAX_SCRIPTS)), owner: Owner::new() }
     }
 
     /// Starts `script` for `request`. An error is the status to answer with; it is logged.
@@ -92,8 +102,21 @@ impl Scripts {
             return Err(failed(502, &"it has no output"));
         };
         tokio::spawn(log_errors(stderr, one_line(&script.name.to_string_lossy())));
-        let process = Process { group: child.id(), child, status: None };
+        let group = child.id().map(|number| Group::new(self.owner, number));
+        let process = Process { group, child, status: None };
         Ok(Running { process, stdin, stdout, output: BytesMut::new(), _permit: permit })
+    }
+
+    /// Asks all scripts to end. Returns whether there are any.
+    pub(super) fn ask_to_end(&self) -> bool {
+        let has_any = self.owner.has_any();
+        self.owner.send(Signal::TERM);
+        has_any
+    }
+
+    /// Ends all scripts, and what is left of earlier ones.
+    pub(super) fn kill(&self) {
+        self.owner.send(Signal::KILL);
     }
 
     fn command(&self, script: &Script, request: Request<'_>, has_body: bool) -> Command {
@@ -114,6 +137,12 @@ impl Scripts {
             command.uid(user.uid).gid(user.gid);
         }
         command
+    }
+}
+
+impl Drop for Scripts {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -145,8 +174,8 @@ pub(super) struct Client<'a, S> {
     pub(super) unread: &'a mut BytesMut,
     /// The length of the request's body, in bytes.
     pub(super) body_length: u64,
-    /// How long it may pause while it sends that.
-    pub(super) patience: Duration,
+    /// How long it may keep us waiting for that.
+    pub(super) patience: Patience,
     /// How much of a response it takes.
     pub(super) delivery: Delivery,
     /// Its request line, for the log.
@@ -169,7 +198,7 @@ enum Failure {
     /// The script's fault, with the reason, before anything was sent.
     Script(String),
     /// The connection's.
-    Client,
+    Client(io::Error),
 }
 
 /// A script that runs.
@@ -209,7 +238,15 @@ impl Running {
                 }
                 outcome
             }
-            Err(Failure::Client) => Outcome::Done,
+            Err(Failure::Client(error)) => {
+                if error.kind() == io::ErrorKind::TimedOut {
+                    tracing::warn!(
+                        target: LOG_REQUEST,
+                        "CGI script {:?} was ended: its client does not take the output", script.name
+                    );
+                }
+                Outcome::Done
+            }
             Err(Failure::Script(reason)) => {
                 tracing::warn!(target: LOG_REQUEST, "CGI script {:?}: {reason}", script.name);
                 Outcome::Refused(502)
@@ -308,8 +345,8 @@ impl Running {
 }
 
 impl From<io::Error> for Failure {
-    fn from(_: io::Error) -> Self {
-        Self::Client
+    fn from(error: io::Error) -> Self {
+        Self::Client(error)
     }
 }
 
@@ -319,7 +356,7 @@ struct Input<'a, R> {
     unread: &'a mut BytesMut,
     /// How much of the body is still to come.
     left: u64,
-    patience: Duration,
+    patience: Patience,
 }
 
 impl<R: AsyncRead + Unpin> Input<'_, R> {
@@ -341,8 +378,9 @@ impl<R: AsyncRead + Unpin> Input<'_, R> {
                 break;
             }
             self.unread.reserve(READ_SIZE);
-            match timeout(self.patience, self.reader.read_buf(self.unread)).await {
-                Ok(Ok(count)) if count > 0 => {}
+            let since = Instant::now();
+            match timeout(self.patience.left(), self.reader.read_buf(self.unread)).await {
+                Ok(Ok(count)) if count > 0 => self.patience.settle(since.elapsed(), count),
                 Ok(_) => return None,
                 Err(_) => return Some(408),
             }
@@ -376,8 +414,8 @@ async fn half_closed(sent: &AtomicU64) -> Option<u16> {
 /// A process that is ended, with its whole group, when this is dropped, and never left as a zombie.
 struct Process {
     child: Child,
-    /// The number of its process group, which is the process's own.
-    group: Option<u32>,
+    /// Its process group.
+    group: Option<Group>,
     /// How it ended, once it did.
     status: Option<ExitStatus>,
 }
@@ -386,36 +424,51 @@ impl Process {
     /// Waits for the end. May be cancelled.
     async fn wait(&mut self) -> io::Result<()> {
         self.status = Some(self.child.wait().await?);
+        if let Some(group) = &mut self.group {
+            group.has_no_leader();
+        }
         Ok(())
     }
 
-    /// Ends the process if it still runs. Returns how it ended by itself.
+    /// Ends the process if it still runs, and all of its group then. Returns how it ended by itself.
     async fn end(mut self) -> Option<ExitStatus> {
-        if self.status.is_none() {
-            self.kill();
+        if self.status.is_some() {
+            return self.status;
+        }
+        self.send(Signal::TERM);
+        let ended = async {
             // An error: it is not there any more.
             let _ = self.wait().await;
-            return None;
+            while self.group.as_ref().is_some_and(Group::is_there) {
+                sleep(LOOK_TIME).await;
+            }
+        };
+        if timeout(ASKED_TIME, ended).await.is_err() {
+            self.send(Signal::KILL);
+            if self.status.is_none() {
+                let _ = self.wait().await;
+            }
         }
-        self.status
+        None
     }
 
-    fn kill(&self) {
-        let group = self.group.and_then(|group| i32::try_from(group).ok()).filter(|group| *group > 1);
-        if let Some(group) = group.filter(|_| self.status.is_none()) {
-            // SAFETY: kill touches no memory. The number is still the script's: it was not waited for.
-            unsafe { libc::kill(-group, libc::SIGKILL) };
+    fn send(&self, signal: Signal) {
+        if let Some(group) = &self.group {
+            group.send(signal);
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        if self.status.is_some() {
+            return;
+        }
+        self.send(Signal::KILL);
         // Only the end of the server comes here with a process that runs. It was killed, so it takes no time,
         // and later nobody may be there to wait for it.
         for _ in 0..100 {
-            if self.status.is_some() || !matches!(self.child.try_wait(), Ok(None)) {
+            if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -336,6 +336,10 @@ class RawClient:
             length = int.from_bytes(self.exactly(8), "big")
         return Frame(first & 0xF, self.exactly(length), bool(first & 0x80), bool(first & 0x40))
 
+    def line(self) -> bytes:
+        """The next line; empty at the end of the connection."""
+        return self._file.readline()
+
     def rest(self) -> bytes:
         """Everything up to the end of the connection; a reset counts as one."""
         data = b""

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 22] = [
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "forks", "program"]),
     ("embed", &["bridge", "handlers", "http", "logging", "server"]),
     ("forks", &["bridge"]),
+    ("patience", &[]),
     ("per_process", &[]),
     (
         "program",
@@ -29,15 +30,16 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("check", &["bridge", "cli", "handlers", "logging"]),
     ("replay", &["cli"]),
     ("scaffold", &[]),
+    ("children", &[]),
     ("cli", &[]),
     ("python_files", &[]),
     ("config", &[]),
     ("error", &[]),
     ("logging", &[]),
-    ("shutdown", &["logging"]),
-    ("server", &["handlers", "http", "logging", "shutdown", "status", "trace"]),
+    ("shutdown", &["children", "logging"]),
+    ("server", &["children", "handlers", "http", "logging", "patience", "shutdown", "status", "trace"]),
     ("trace", &["logging"]),
-    ("status", &["handlers", "logging"]),
+    ("status", &["handlers", "logging", "patience"]),
     ("http", &[]),
     ("websocket", &[]),
 ];
