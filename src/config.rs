@@ -58,6 +58,9 @@ pub struct Config {
     /// How long a client may take to send a request head. Default 30 s. A handler's own opening handshake
     /// is never timed.
     pub head_timeout: Duration,
+    /// How long a client may take nothing of a response to a request that is for no handler. Default 60 s, as
+    /// other servers of files.
+    pub write_timeout: Duration,
     /// Largest message, in bytes and after inflating, that `receive_message` builds. Default 256 MiB;
     /// a larger one ends the connection with 1009. pywebsocket has no limit.
     pub max_message_size: u64,
@@ -82,6 +85,7 @@ impl Default for Config {
             ready: ReadyConfig::default(),
             grace: Duration::from_secs(5),
             head_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
             ping: None,
         }

@@ -16,6 +16,7 @@
 //! - [`websocket`] – pure: handshake, header grammar, frames, messages, deflate, close codes
 //! - [`handlers`] – which file serves which resource: registry, watcher, reload
 //! - [`trace`] – `--trace`: the bytes of connections in a file; [`replay`] – `wshost replay`: the same again
+//! - [`patience`] – how long a peer is waited for that takes or sends nothing
 //! - [`per_process`] – values of which a forked child has its own; [`forks`] – the list of them
 //! - [`python_files`] – the files of `python/`, carried inside
 //! - [`bridge`] – the only module that names PyO3: interpreter, loader, handler threads, the Python objects
@@ -30,6 +31,7 @@ pub mod forks;
 pub mod handlers;
 pub mod http;
 pub mod logging;
+pub mod patience;
 pub mod per_process;
 pub mod program;
 pub mod python_files;

@@ -353,6 +353,7 @@ impl Options {
             ready: ReadyConfig { file: self.server.ready_file, fd: self.server.ready_fd },
             grace: self.server.grace,
             head_timeout: self.server.head_timeout,
+            write_timeout: self.server.write_timeout,
             max_message_size: self.server.max_message_size,
             ping: (!self.server.ping_interval.is_zero()).then_some(PingConfig {
                 interval: self.server.ping_interval,

@@ -250,6 +250,12 @@ pub struct ServerOptions {
         default_value = "30", value_parser = value::positive_seconds
     )]
     pub head_timeout: Duration,
+    /// How long a client may take nothing of a file, an error page, a CGI script's output or the status page
+    #[arg(
+        long, alias = "write_timeout", value_name = "SECONDS", allow_negative_numbers = true,
+        default_value = "60", value_parser = value::positive_seconds
+    )]
+    pub write_timeout: Duration,
     /// Largest message that a handler receives, counted after inflating; a larger one is closed with 1009
     #[arg(
         long, alias = "max_message_size", value_name = "BYTES", default_value_t = DEFAULT_MAX_MESSAGE_SIZE,

@@ -23,6 +23,7 @@ use crate::http::files::Files;
 use crate::http::head::{HeadError, HeadParser, RequestHead};
 use crate::http::policy::{PolicyError, PolicySource, unauthorized};
 use crate::logging::{LOG_REQUEST, LOG_SERVER};
+use crate::patience::Patient;
 use crate::trace::{Opening, Trace};
 
 /// How much room there is for one read, in bytes: more than most request heads.
@@ -45,6 +46,8 @@ pub(super) struct Context {
     pub(super) tls: Option<Arc<Tls>>,
     /// How long a client may take for a request head, and for a TLS handshake.
     pub(super) head_timeout: Duration,
+    /// How long a client may take nothing of a response.
+    pub(super) write_timeout: Duration,
     /// Where the connections of handlers are recorded.
     pub(super) trace: Option<Arc<Trace>>,
     /// The handlers.
@@ -67,6 +70,7 @@ pub(super) async fn serve(context: Arc<Context>, socket: Socket, peer: SocketAdd
 async fn serve_fallibly(context: Arc<Context>, socket: Socket, peer: SocketAddr) -> io::Result<()> {
     let connect =
         |socket| Connection { context: Arc::clone(&context), socket, peer, input: BytesMut::new(), skip: 0 };
+    let socket = Patient::new(socket, context.write_timeout);
     let Some(tls) = &context.tls else {
         return connect(Stream::Plain(socket)).run().await;
     };

@@ -204,6 +204,7 @@ async fn run_with(
         ),
         tls: tls.clone(),
         head_timeout: config.head_timeout,
+        write_timeout: config.write_timeout,
         trace,
         host,
         policy: asked.policy,

@@ -4,6 +4,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 use crate::handlers::Transport;
+use crate::patience::Patient;
 
 /// A socket that was accepted.
 pub(super) enum Socket {
@@ -53,10 +55,19 @@ impl Socket {
     }
 }
 
-/// A socket, with TLS or without.
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// A socket, with TLS or without. Its peer has a time limit to take what is written; a handler's has none.
 pub(super) enum Stream {
-    Plain(Socket),
-    Tls(Box<TlsStream<Socket>>),
+    Plain(Patient<Socket>),
+    Tls(Box<TlsStream<Patient<Socket>>>),
 }
 
 impl Stream {
@@ -67,10 +78,10 @@ impl Stream {
     /// The same in blocking mode, for a handler.
     pub(super) fn into_transport(self) -> io::Result<Transport> {
         match self {
-            Self::Plain(socket) => socket.into_transport(),
+            Self::Plain(socket) => socket.into_inner().into_transport(),
             Self::Tls(stream) => {
                 let (socket, session) = stream.into_inner();
-                let socket = match socket.into_transport()? {
+                let socket = match socket.into_inner().into_transport()? {
                     Transport::Tcp(socket) => socket.into(),
                     Transport::Unix(socket) => socket.into(),
                     Transport::Tls(socket, _) => socket,

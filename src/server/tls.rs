@@ -25,6 +25,7 @@ use super::stream::{Socket, Stream};
 use crate::config::{ClientAuth, TlsConfig};
 use crate::error::StartError;
 use crate::logging::LOG_SERVER;
+use crate::patience::Patient;
 use certificates::TlsFile;
 pub(super) use self_signed::Fingerprints;
 
@@ -71,8 +72,8 @@ impl Tls {
     }
 
     /// The TLS handshake. A client that speaks HTTP gets its socket back in [`AcceptError::Http`].
-    pub(super) async fn accept(&self, socket: Socket) -> Result<Stream, AcceptError> {
-        match socket.first_byte().await? {
+    pub(super) async fn accept(&self, socket: Patient<Socket>) -> Result<Stream, AcceptError> {
+        match socket.get_ref().first_byte().await? {
             // Every HTTP method begins with a letter, every TLS handshake with 0x16 (RFC 8446 section 5.1).
             Some(byte) if byte.is_ascii_alphabetic() => return Err(AcceptError::Http(socket)),
             Some(_) => {}
@@ -124,7 +125,7 @@ impl Tls {
 /// Why there is no TLS with a client.
 pub(super) enum AcceptError {
     /// It speaks HTTP without TLS.
-    Http(Socket),
+    Http(Patient<Socket>),
     /// The handshake failed; the client has been told why.
     Io(io::Error),
 }

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "forks", "program"]),
     ("embed", &["bridge", "handlers", "http", "logging", "server"]),
     ("forks", &["bridge"]),
+    ("patience", &[]),
     ("per_process", &[]),
     (
         "program",
@@ -35,9 +36,9 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("logging", &[]),
     ("shutdown", &["logging"]),
-    ("server", &["handlers", "http", "logging", "shutdown", "status", "trace"]),
+    ("server", &["handlers", "http", "logging", "patience", "shutdown", "status", "trace"]),
     ("trace", &["logging"]),
-    ("status", &["handlers", "logging"]),
+    ("status", &["handlers", "logging", "patience"]),
     ("http", &[]),
     ("websocket", &[]),
 ];

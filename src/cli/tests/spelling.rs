@@ -30,6 +30,7 @@ fn takes_every_option_in_every_spelling() {
     let token: Check = |o| o.server.status_token.as_deref() == Some(TOKEN);
     let poll: Check = |o| o.server.reload_poll == Some(Duration::from_millis(1500));
     let head: Check = |o| o.server.head_timeout == Duration::from_millis(1500);
+    let write: Check = |o| o.server.write_timeout == Duration::from_millis(1500);
     let size: Check = |o| o.server.max_message_size == 1024;
     let ping: Check = |o| o.server.ping_interval == Duration::from_millis(1500);
     let answer: Check = |o| o.server.ping_timeout == Duration::from_millis(1500);
@@ -162,6 +163,8 @@ fn takes_every_option_in_every_spelling() {
         (&["--grace", "0"], |o| o.server.grace == Duration::ZERO),
         (&["--head-timeout", "1.5"], head),
         (&["--head_timeout=1.5"], head),
+        (&["--write-timeout", "1.5"], write),
+        (&["--write_timeout=1.5"], write),
         (&["--max-message-size", "1024"], size),
         (&["--max_message_size=1024"], size),
         (&["--trace", "t.jsonl"], |o| o.server.trace.as_deref() == Some(Path::new("t.jsonl"))),

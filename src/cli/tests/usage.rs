@@ -29,6 +29,7 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--status-token", TOKEN], "--status"),
         (&["--grace", "-1"], "seconds"),
         (&["--grace=-1"], "seconds"),
+        (&["--write-timeout", "0"], "more than 0"),
         (&["--head-timeout", "0"], "more than 0"),
         (&["--max-message-size", "0"], "1.."),
         (&["--ping-interval", "-1"], "seconds"),
