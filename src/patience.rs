@@ -219,7 +219,7 @@ mod tests {
     async fn what_the_peer_takes_counts_before_there_is_room() {
         let (ours, mut peer) = pair().await;
         let mut ours = Patient::new(ours, Duration::from_secs(60));
-        let mut sends = async |ours: &mut Patient<TcpStream>| {
+        let sends = async |ours: &mut Patient<TcpStream>| {
             std::future::poll_fn(|context| {
                 let result = Pin::new(&mut *ours).poll_write(context, &[0; 4096]);
                 Poll::Ready(match result {
@@ -230,11 +230,15 @@ mod tests {
             .await
         };
         while sends(&mut ours).await.is_some() {}
-        // As if this had been a minute ago.
-        let minute_passes = |ours: &mut Patient<TcpStream>| {
+        // As if the wait had begun more than a minute ago, and its timer were at its end.
+        let minute_passes = async |ours: &mut Patient<TcpStream>| {
             let (since, _) = ours.waiting.as_mut().expect("it waits");
             *since -= Duration::from_secs(61);
-            ours.timer.as_mut().expect("a timer").as_mut().reset(Instant::now());
+            let timer = ours.timer.as_mut().expect("a timer");
+            timer.as_mut().reset(Instant::now());
+            while !timer.is_elapsed() {
+                tokio::task::yield_now().await;
+            }
         };
         let before = unsent_bytes(&ours);
         let mut taken = 0;
@@ -242,12 +246,12 @@ mod tests {
             taken += peer.read(&mut [0; 512]).expect("bytes");
         }
         assert!(taken > 0);
-        minute_passes(&mut ours);
+        minute_passes(&mut ours).await;
         assert!(!matches!(sends(&mut ours).await, Some(Err(_))), "it took something");
         // What is on its way may still arrive, but the peer reads no more.
         let end = loop {
             match sends(&mut ours).await {
-                None => minute_passes(&mut ours),
+                None => minute_passes(&mut ours).await,
                 Some(Ok(_)) => {}
                 Some(Err(error)) => break error,
             }
