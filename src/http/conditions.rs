@@ -164,27 +164,28 @@ fn part(range: &str, length: u64) -> Verdict {
         return Verdict::NoPart;
     };
     match &parts[..] {
-        parts if parts.iter().all(Option::is_none) => Verdict::NoPart,
-        [Some(part)] => Verdict::Part(part.clone()),
+        parts if parts.iter().all(RangeInclusive::is_empty) => Verdict::NoPart,
+        [part] => Verdict::Part(part.clone()),
         // Section 14.2: a server may ignore ranges. Several would need a body of several parts.
         _ => Verdict::Whole,
     }
 }
 
-/// The bytes that `spec` (`0-4`, `5-`, `-5`) names; `Some(None)`: none of those that there are; `None`: it is no
-/// such text.
-fn bytes_of(spec: &str, length: u64) -> Option<Option<RangeInclusive<u64>>> {
+/// The bytes that `spec` (`0-4`, `5-`, `-5`) names, an empty range when there are none of them; `None`: it is no such
+/// text.
+fn bytes_of(spec: &str, length: u64) -> Option<RangeInclusive<u64>> {
+    let nothing = RangeInclusive::new(1, 0);
     let (first, last) = spec.split_once('-')?;
-    let Some(end) = length.checked_sub(1) else {
-        return (number(first).is_some() || number(last).is_some()).then_some(None);
-    };
+    let end = length.checked_sub(1);
     if first.is_empty() {
         let count = number(last)?;
-        return Some((count > 0).then(|| length.saturating_sub(count)..=end));
+        let named = end.filter(|_| count > 0).map(|end| length.saturating_sub(count)..=end);
+        return Some(named.unwrap_or(nothing));
     }
     let first = number(first)?;
     let last = if last.is_empty() { u64::MAX } else { number(last)? };
-    (first <= last).then(|| (first <= end).then(|| first..=last.min(end)))
+    let named = end.filter(|end| first <= *end).map(|end| first..=last.min(end));
+    (first <= last).then(|| named.unwrap_or(nothing))
 }
 
 /// `1*DIGIT`; what is too large is larger than any file.

@@ -53,10 +53,12 @@ impl Root<'_> {
         }
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         match openat2(&root, path, flags, Mode::empty(), resolve) {
-            // There is no such call: the kernel is older than 5.6, or a filter of a container does not know it.
-            Err(Errno::NOSYS | Errno::PERM)
-            // A link that begins with a slash, or one with dots while others rename: it may lead back inside.
-            | Err(Errno::XDEV | Errno::AGAIN) => open_and_compare(&root, path, flags),
+            // NOSYS, PERM: the kernel is older than 5.6, or a filter of a container does not know the call.
+            // XDEV, AGAIN: a link that begins with a slash, or one with dots while others rename; it may lead
+            // back inside.
+            Err(Errno::NOSYS | Errno::PERM | Errno::XDEV | Errno::AGAIN) => {
+                open_and_compare(&root, path, flags)
+            }
             opened => Ok(opened?),
         }
     }
