@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
@@ -94,13 +95,20 @@ def _imports(source: str) -> list[_Import]:
     return found
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
 def _imports_of_file(path: str) -> list[_Import]:
     """The same; nothing for a file that cannot be read either."""
     try:
         status = os.stat(path)
         known = _read.get(path)
         if known is None or known[:2] != (status.st_mtime_ns, status.st_size):
-            with open(path, "rb") as file:
+            # A pipe would wait, a device may have no end; and it may have become one just now.
+            with open(path, "rb", opener=_without_waiting) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return []
                 source = importlib.util.decode_source(file.read())
             known = _read[path] = (status.st_mtime_ns, status.st_size, _imports(source))
         return known[2]

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::reload::digest;
 use super::snapshot::Digest;
+use crate::http::root::read_regular;
 
 /// The clock that gives files their times ticks this slowly.
 const TICK: Duration = Duration::from_millis(4);
@@ -58,7 +59,7 @@ impl Helpers {
 }
 
 fn read(path: &Path) -> Option<Digest> {
-    fs::read(path).ok().map(|bytes| digest(&bytes))
+    read_regular(path).ok().map(|bytes| digest(&bytes))
 }
 
 #[cfg(test)]
@@ -76,6 +77,10 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert_eq!(helpers.take_changed(), std::slice::from_ref(&path));
         assert_eq!(helpers.take_changed(), [] as [PathBuf; 0]);
+        // What has no end is no file, either.
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert_eq!(helpers.take_changed(), [] as [PathBuf; 0]);
+        fs::remove_file(&path).unwrap();
         // Somebody may have imported it meanwhile.
         fs::write(&path, "old").unwrap();
         assert_eq!(helpers.take_changed(), [path]);

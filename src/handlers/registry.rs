@@ -29,6 +29,7 @@ use super::tasks::{self, Task};
 use super::{LoadError, Loader};
 use crate::config::HandlersConfig;
 use crate::error::StartError;
+use crate::http::root::read_regular;
 
 /// The option that names the alias file.
 const MAP_FILE_OPTION: &str = "--websock-handlers-map-file";
@@ -311,7 +312,7 @@ impl<L: Loader> Registry<L> {
     /// Reads the alias file; one that cannot be read leaves the aliases as they were.
     fn read_map(&self, map: &mut MapState, report: &mut ReloadReport) {
         let Some(path) = &self.map_path else { return };
-        match fs::read(path) {
+        match read_regular(path) {
             Ok(bytes) => *map = MapState { file: map_file::parse(path, &bytes), error: None },
             Err(error) => {
                 let message = cannot_be_read(&error);
@@ -374,7 +375,7 @@ impl<L: Loader> Registry<L> {
 /// The absolute path of the alias file, if it can be read.
 fn readable_file(path: &Path) -> Result<PathBuf, StartError> {
     let fail = |source| StartError::File { option: MAP_FILE_OPTION, path: path.to_owned(), source };
-    fs::read(path).map_err(fail)?;
+    read_regular(path).map_err(fail)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = fs::canonicalize(directory.unwrap_or(Path::new("."))).map_err(fail)?;
     let name = path.file_name().ok_or_else(|| fail(io::ErrorKind::IsADirectory.into()))?;

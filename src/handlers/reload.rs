@@ -3,7 +3,6 @@
 //! [`registry`](super::registry) decides when; this decides what. Must not import pyo3 or tokio.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +14,7 @@ use super::resource::{Candidate, Content, Stamp, cannot_be_read, is_absent};
 use super::snapshot::{Digest, Handler, Snapshot, log_map_problems};
 use super::usage::Usage;
 use super::{LoadError, Loaded, Loader};
+use crate::http::root::read_regular;
 
 /// A file that was touched less than this before it was looked at may be written again without its times
 /// moving: clocks of file systems tick in up to 2 s (FAT).
@@ -199,7 +199,7 @@ pub(super) fn examine<S>(candidate: Candidate, known: Option<&FileState<S>>, sta
         return Examined::Known(FileState { links: candidate.links, ..known.clone() }, false);
     }
     let settled = is_settled(&stamp);
-    let digest = match fs::read(&candidate.path) {
+    let digest = match read_regular(&candidate.path) {
         Ok(bytes) => digest(&bytes),
         Err(error) if is_absent(&error) => return Examined::Gone,
         Err(error) => return unloadable(candidate, known, last_good, cannot_be_read(&error)),
@@ -255,7 +255,7 @@ impl<S: Send + Sync + 'static> Load<S> {
         let Loaded { suite, depends_on } = loader.load(&candidate.path);
         // The loader read the file on its own. If it changed since we did, which bytes the suite is made of is
         // unknown, and the next look at the file loads it again.
-        let unchanged = fs::read(&candidate.path).is_ok_and(|bytes| digest(&bytes) == before);
+        let unchanged = read_regular(&candidate.path).is_ok_and(|bytes| digest(&bytes) == before);
         let (handler, error) = match suite {
             Ok(suite) => {
                 let handler = candidate.resource.clone().map(|resource| {
@@ -301,6 +301,7 @@ fn is_settled(stamp: &Stamp) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io;
     use std::sync::Mutex;
 

@@ -34,6 +34,19 @@ pub(super) fn parse_fields(text: &str) -> Vec<(String, String)> {
     fields
 }
 
+/// `value` without the white space around it, which is SP and HTAB and nothing else (RFC 9110 section 5.6.3): what
+/// Unicode calls space beside these is part of a value to others. Line ends are there where a value was folded, as a
+/// stand-in for SP (RFC 9112 section 5.2).
+pub(super) fn trim_ows(value: &str) -> &str {
+    value.trim_matches([' ', '\t', '\r', '\n'])
+}
+
+/// RFC 9110 section 5.6.2.
+pub(super) fn is_token(name: &[u8]) -> bool {
+    let is_token_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(is_token_byte)
+}
+
 /// The lines of `text`, each with its end: CR LF, LF or CR.
 fn lines_with_ends(mut text: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {

@@ -1,24 +1,27 @@
-//! Files and directories below the document root. tower-http reads and answers for the files (types, ranges,
-//! conditions); what lies here is the way from a request target to a path, and that it does not leave the root.
+//! Files and directories below the document root: the way from a request target to what is sent.
 //!
 //! Must not import pyo3.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED,
+    LOCATION,
+};
+use http::{Response, StatusCode};
 use percent_encoding::{CONTROLS, percent_decode, percent_encode};
-use tower_http::services::ServeFile;
 
+use super::body::Body;
+use super::conditions::{Conditions, Verdict, Version};
 use super::error_page::python_repr;
 use super::head::RequestHead;
 use super::listing::listing;
-use super::response::{Body, full};
+use super::root::{Root, real_path};
 
 /// pywebsocket's words for a path that leads nowhere.
 const NOT_FOUND: &str = "File not found";
@@ -55,14 +58,23 @@ impl Answer {
 }
 
 /// What a target leads to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Found {
-    File(PathBuf),
+    File(OpenFile),
     /// A directory, asked for without its slash: where it is.
     Redirect(String),
     Listing(String),
     /// Nothing, and the words for it.
     Nothing(&'static str),
+}
+
+/// A file that is to be served.
+#[derive(Debug)]
+struct OpenFile {
+    /// Its path below the root.
+    path: PathBuf,
+    file: File,
+    metadata: Metadata,
 }
 
 impl Files {
@@ -73,56 +85,134 @@ impl Files {
             "POST" => return Answer::page(501, "Can only POST to CGI scripts"),
             method => return Answer::page(501, format!("Unsupported method ({})", python_repr(method))),
         }
-        let (files, target) = (self.clone(), head.target.clone());
+        let (files, target, conditions) = (self.clone(), head.target.clone(), Conditions::of(head));
+        let is_head = head.method == "HEAD";
         // File system calls wait, so they do not run on a thread that serves others.
-        let found = tokio::task::spawn_blocking(move || files.find(&target)).await;
-        match found.unwrap_or(Found::Nothing(NOT_FOUND)) {
-            Found::File(path) => file(&path, head).await.unwrap_or_else(|_| Answer::page(404, NOT_FOUND)),
+        let answer = tokio::task::spawn_blocking(move || match files.find(&target) {
+            Found::File(file) => {
+                file.answer(&conditions, is_head).unwrap_or_else(|_| Answer::page(404, NOT_FOUND))
+            }
             Found::Redirect(location) => with_field(StatusCode::MOVED_PERMANENTLY, LOCATION, &location, ""),
             Found::Listing(page) => {
                 with_field(StatusCode::OK, CONTENT_TYPE, "text/html; charset=utf-8", page)
             }
             Found::Nothing(message) => Answer::page(404, message),
-        }
+        });
+        answer.await.unwrap_or_else(|_| Answer::page(404, NOT_FOUND))
     }
 
     fn find(&self, target: &str) -> Found {
         let target = target.split('#').next().unwrap_or_default();
         let (url_path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-        let Some(path) = relative_path(url_path).and_then(|path| self.allowed(&path)) else {
-            return Found::Nothing(NOT_FOUND);
-        };
-        if !path.is_dir() {
-            // A FIFO or a device would wait for ever.
-            return if path.is_file() && !url_path.ends_with('/') {
-                Found::File(path)
-            } else {
-                Found::Nothing(NOT_FOUND)
-            };
+        let Some(path) = relative_path(url_path) else { return Found::Nothing(NOT_FOUND) };
+        let Some(metadata) = self.look(&path) else { return Found::Nothing(NOT_FOUND) };
+        let file = |path| self.file(path).map_or(Found::Nothing(NOT_FOUND), Found::File);
+        if !metadata.is_dir() {
+            return if url_path.ends_with('/') { Found::Nothing(NOT_FOUND) } else { file(path) };
         }
         if !url_path.ends_with('/') {
             return Found::Redirect(directory_location(url_path, query));
         }
         for index in ["index.html", "index.htm"] {
-            if path.join(index).is_file() {
-                return self.allowed(&path.join(index)).map_or(Found::Nothing(NOT_FOUND), Found::File);
+            let index = path.join(index);
+            // One that is there and not to be served is no reason to show the names beside it.
+            if self.is_regular(&index) {
+                return file(index);
             }
         }
         let is_listed = |name: &OsStr| !(self.hide_handlers && is_handler(Path::new(name)));
-        listing(&path, url_path, is_listed)
+        let leads_to_directory =
+            |name: &OsStr| self.look(&path.join(name)).is_some_and(|metadata| metadata.is_dir());
+        let directory = self.root().directory(&path);
+        directory
+            .and_then(|directory| listing(directory, url_path, is_listed, leads_to_directory))
             .map_or(Found::Nothing("No permission to list directory"), Found::Listing)
     }
 
-    /// `path` below the root, unless it does not exist, really lies somewhere else, or is hidden.
-    pub(super) fn allowed(&self, path: &Path) -> Option<PathBuf> {
-        let path = self.root.join(path);
-        let real_path = fs::canonicalize(&path).ok()?;
-        if self.hide_handlers && (is_handler(&path) || is_handler(&real_path)) {
-            return None;
-        }
-        let is_inside = || Some(real_path.starts_with(fs::canonicalize(&self.root).ok()?));
-        (self.allow_outside_root || is_inside()?).then_some(path)
+    /// What `path` below the root leads to, unless that is nothing, lies somewhere else, or is hidden. To ask opens
+    /// no pipe and no device.
+    pub(super) fn look(&self, path: &Path) -> Option<Metadata> {
+        let place = self.root().look(path).ok()?;
+        if self.is_hidden(path, &place) { None } else { place.metadata().ok() }
     }
+
+    /// The file `path` below the root, if it is one to be served. What is true of it stays true: it is open.
+    fn file(&self, path: PathBuf) -> Option<OpenFile> {
+        let (file, metadata) = self.root().file(&path).ok()?;
+        (!self.is_hidden(&path, &file)).then_some(OpenFile { path, file, metadata })
+    }
+
+    /// Whether a request may not see what `path` leads to, which is open as `place`.
+    fn is_hidden(&self, path: &Path, place: impl AsFd) -> bool {
+        self.hide_handlers
+            && (is_handler(path) || !real_path(place).is_ok_and(|real_path| !is_handler(&real_path)))
+    }
+
+    /// Whether `path` leads to a file at all, be it outside.
+    fn is_regular(&self, path: &Path) -> bool {
+        let anywhere = Root { allow_outside: true, ..self.root() };
+        anywhere.look(path).and_then(|place| place.metadata()).is_ok_and(|metadata| metadata.is_file())
+    }
+
+    fn root(&self) -> Root<'_> {
+        Root { path: &self.root, allow_outside: self.allow_outside_root }
+    }
+}
+
+impl OpenFile {
+    /// The answer with this file. An error: it cannot be read.
+    fn answer(self, conditions: &Conditions, is_head: bool) -> io::Result<Answer> {
+        let version = Version::of(&self.metadata);
+        let length = version.length;
+        let verdict = conditions.judge(&version);
+        if verdict == Verdict::Failed {
+            return Ok(Answer::Response(with_status(StatusCode::PRECONDITION_FAILED)));
+        }
+        let mut response = with_status(match verdict {
+            Verdict::Part(_) => StatusCode::PARTIAL_CONTENT,
+            Verdict::NoPart => StatusCode::RANGE_NOT_SATISFIABLE,
+            Verdict::NotModified => StatusCode::NOT_MODIFIED,
+            Verdict::Whole | Verdict::Failed => StatusCode::OK,
+        });
+        let fields = response.headers_mut();
+        if matches!(verdict, Verdict::Part(_) | Verdict::Whole) {
+            fields.insert(CONTENT_TYPE, HeaderValue::from_static(media_type(&self.path)));
+        }
+        if verdict != Verdict::NotModified {
+            fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        }
+        let known = [(LAST_MODIFIED, version.last_modified()), (ETAG, version.tag)];
+        let range = match &verdict {
+            Verdict::Part(range) => Some(format!("bytes {}-{}/{length}", range.start(), range.end())),
+            Verdict::NoPart => Some(format!("bytes */{length}")),
+            _ => None,
+        };
+        for (name, value) in known.into_iter().chain([(CONTENT_RANGE, range)]) {
+            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+                fields.insert(name, value);
+            }
+        }
+        let part = match &verdict {
+            Verdict::Part(range) => Some(range.clone()),
+            Verdict::Whole => length.checked_sub(1).map(|last| 0..=last),
+            _ => None,
+        };
+        if let Some(part) = part.filter(|_| !is_head) {
+            *response.body_mut() = Body::part_of(self.file, part)?;
+        } else if verdict == Verdict::Whole {
+            fields.insert(CONTENT_LENGTH, length.into());
+        }
+        Ok(Answer::Response(response))
+    }
+}
+
+/// What a file named `path` holds, from its ending.
+fn media_type(path: &Path) -> &'static str {
+    if path.extension().is_some_and(|extension| extension == "py") {
+        // As Python's `mimetypes` has it; handlers are looked at in browsers.
+        return "text/x-python";
+    }
+    mime_guess::from_path(path).first_raw().unwrap_or("application/octet-stream")
 }
 
 /// Whether `path` is named like a handler's source.
@@ -160,46 +250,15 @@ fn latin1_bytes(text: &str) -> Vec<u8> {
     text.chars().filter_map(|character| u8::try_from(character).ok()).collect()
 }
 
-/// tower-http's answer for the file `path`.
-async fn file(path: &Path, head: &RequestHead) -> io::Result<Answer> {
-    let mut request = Request::new(Empty::<bytes::Bytes>::new());
-    if head.method == "HEAD" {
-        *request.method_mut() = http::Method::HEAD;
-    }
-    for (name, value) in &head.headers {
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value.trim())) {
-            request.headers_mut().append(name, value);
-        }
-    }
-    // RFC 9110 section 14.2: ranges are for GET, and those in other units than bytes must be ignored.
-    let is_bytes = |range: &HeaderValue| range.as_bytes().to_ascii_lowercase().starts_with(b"bytes=");
-    if request.method() != http::Method::GET || !request.headers().get(RANGE).is_some_and(is_bytes) {
-        request.headers_mut().remove(RANGE);
-    }
-    // The same section: a server may ignore ranges. Several at once would need multipart bodies.
-    let mut service = ServeFile::new(path).ignore_multi_range_requests(true);
-    let mut response = service.try_call(request.clone()).await?;
-    // Section 13.1.5, which tower-http leaves out: a part of another version is of no use.
-    let condition = request.headers().get(IF_RANGE).cloned();
-    if let Some(condition) = condition.filter(|_| request.headers_mut().remove(RANGE).is_some()) {
-        let headers = response.headers();
-        let is_current = [ETAG, LAST_MODIFIED].iter().any(|name| headers.get(name) == Some(&condition));
-        if !is_current {
-            response = service.try_call(request).await?;
-        }
-    }
-    if path.extension().is_some_and(|extension| extension == "py")
-        && response.headers().contains_key(CONTENT_TYPE)
-    {
-        // As Python's `mimetypes` has it; handlers are looked at in browsers.
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/x-python"));
-    }
-    Ok(Answer::Response(response.map(BodyExt::boxed_unsync)))
+fn with_status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = status;
+    response
 }
 
-fn with_field(status: StatusCode, name: HeaderName, value: &str, body: impl Into<bytes::Bytes>) -> Answer {
-    let mut response = Response::new(full(body));
-    *response.status_mut() = status;
+fn with_field(status: StatusCode, name: HeaderName, value: &str, body: impl Into<Body>) -> Answer {
+    let mut response = with_status(status);
+    *response.body_mut() = body.into();
     match HeaderValue::from_str(value) {
         Ok(value) => {
             response.headers_mut().insert(name, value);
@@ -211,6 +270,7 @@ fn with_field(status: StatusCode, name: HeaderName, value: &str, body: impl Into
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -234,9 +294,13 @@ mod tests {
 
     fn found_file(files: &Files, target: &str) -> Option<PathBuf> {
         match files.find(target) {
-            Found::File(path) => Some(path.strip_prefix(&files.root).expect("below the root").to_owned()),
+            Found::File(file) => Some(file.path),
             _ => None,
         }
+    }
+
+    fn finds_nothing(files: &Files, target: &str) -> bool {
+        matches!(files.find(target), Found::Nothing(NOT_FOUND))
     }
 
     #[test]
@@ -289,7 +353,7 @@ mod tests {
             &absolute,
             &encoded,
         ] {
-            assert_eq!(files.find(target), Found::Nothing(NOT_FOUND), "{target}");
+            assert!(finds_nothing(&files, target), "{target}");
         }
     }
 
@@ -302,7 +366,7 @@ mod tests {
         {
             assert_eq!(found_file(&files, target).as_deref(), Some(Path::new(path)), "{target}");
         }
-        assert_eq!(files.find("/../secret"), Found::Nothing(NOT_FOUND));
+        assert!(finds_nothing(&files, "/../secret"));
     }
 
     #[test]
@@ -315,7 +379,7 @@ mod tests {
             ("/dir/\u{c3}\u{bc}", "/dir/%C3%BC/"),
             ("?x", "/?x"),
         ] {
-            assert_eq!(files.find(target), Found::Redirect(location.to_owned()), "{target}");
+            assert!(matches!(files.find(target), Found::Redirect(found) if found == location), "{target}");
         }
         assert!(matches!(files.find("/dir/"), Found::Listing(page) if page.contains("b_wsh.py")));
     }
@@ -324,6 +388,6 @@ mod tests {
     fn special_files_are_not_opened() {
         let (_outside, files) = tree();
         let _socket = std::os::unix::net::UnixListener::bind(files.root.join("socket")).expect("a socket");
-        assert_eq!(files.find("/socket"), Found::Nothing(NOT_FOUND));
+        assert!(finds_nothing(&files, "/socket"));
     }
 }

@@ -5,15 +5,17 @@
 //! fields, ISO-8859-1. No Rust parser takes all of that (httparse refuses most of it), so it is done here.
 //! Pure: must not import tokio or pyo3.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::error_page::{error_response, python_repr};
-use super::fields::parse_fields;
+use super::fields::{is_token, parse_fields, trim_ows};
 
 /// Longest line, its end included, in bytes (`http.client`).
 const MAX_LINE: usize = 65_536;
 /// Most lines behind the request line, the empty one included (`http.client`).
 const MAX_LINES: usize = 100;
+/// Most empty lines in front of a request (RFC 9112 section 2.2: at least one is passed over).
+const MAX_EMPTY_LINES: usize = 8;
 /// Largest head in bytes. Python has no such limit and would keep 6.5 MB.
 const MAX_HEAD: usize = 512 * 1024;
 
@@ -43,7 +45,7 @@ impl RequestHead {
     }
 
     /// Whether another request may follow on this connection: the client speaks HTTP/1.1 and did not say
-    /// `Connection: close` (RFC 9112 section 9.3). Not behind a head with a lone CR, which ends fields here but not
+    /// `Connection: close` (RFC 9112 section 9.3), or what others may take for that. Not behind a head with a lone CR, which ends fields here but not
     /// everywhere (section 2.2): what a proxy takes for the next request could be a body.
     #[must_use]
     pub fn keeps_alive(&self) -> bool {
@@ -51,7 +53,8 @@ impl RequestHead {
             http_version(&self.protocol).is_some_and(|version| (version.major, version.minor) >= (1, 1));
         let mut options = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Connection"));
         let is_close = |(_, value): &(String, String)| {
-            value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"))
+            let mut options = value.split(',').map(trim_ows).filter(|option| !option.is_empty());
+            options.any(|option| option.eq_ignore_ascii_case("close") || !is_token(option.as_bytes()))
         };
         is_http11 && !options.any(is_close) && !has_lone_cr(&self.raw)
     }
@@ -61,7 +64,7 @@ impl RequestHead {
     pub fn expects_continue(&self) -> bool {
         let version = http_version(&self.protocol);
         version.is_some_and(|version| (version.major, version.minor) >= (1, 1))
-            && self.header("Expect").is_some_and(|value| value.trim().eq_ignore_ascii_case("100-continue"))
+            && self.header("Expect").is_some_and(|value| trim_ows(value).eq_ignore_ascii_case("100-continue"))
     }
 
     /// The request line as received, without its line end. For the log.
@@ -75,7 +78,7 @@ impl RequestHead {
 /// Why a connection's bytes are no request. The connection ends.
 #[derive(Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// The client closed, or sent an empty line, instead of a request: nothing is answered.
+    /// The client closed, or sent lines without a word, instead of a request: nothing is answered.
     Empty,
     /// Answered with [`Rejection::response`].
     Rejected(Box<Rejection>),
@@ -114,6 +117,8 @@ pub struct HeadParser {
     line_start: usize,
     /// How much of the input was searched for a line end.
     scanned: usize,
+    /// How many empty lines there were in front of the request line.
+    empty_lines: usize,
     /// How many lines there were behind the request line.
     lines: usize,
     /// The request line, once it is complete.
@@ -122,7 +127,7 @@ pub struct HeadParser {
 
 impl HeadParser {
     /// Looks at `input`, which holds everything received and not taken yet, and takes the head out of it once
-    /// it is complete. `Ok(None)`: more bytes are needed. `at_eof`: there will be none, and what is there is
+    /// it is complete, and empty lines in front of it at once. `Ok(None)`: more bytes are needed. `at_eof`: there will be none, and what is there is
     /// the head, as in the reference.
     pub fn parse(&mut self, input: &mut BytesMut, at_eof: bool) -> Result<Option<RequestHead>, HeadError> {
         loop {
@@ -140,6 +145,13 @@ impl HeadParser {
             }
             let line = &input[self.line_start..end];
             if self.request_line.is_none() {
+                // pywebsocket: an empty line ends the connection.
+                if matches!(line, b"\r\n" | b"\n") && self.empty_lines < MAX_EMPTY_LINES {
+                    input.advance(end);
+                    self.scanned = 0;
+                    self.empty_lines += 1;
+                    continue;
+                }
                 self.request_line = Some(RequestLine::parse(line)?);
             } else {
                 self.lines += 1;
@@ -383,10 +395,28 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_empty_lines_are_not_answered() {
-        for bytes in [&b""[..], b"\r\n", b"\n", b" \t\r\n"] {
+    fn nothing_is_not_answered() {
+        for bytes in [&b""[..], b"\r\n", b"\n", b"\r", b" \t\r\n", b" \r\nGET / HTTP/1.1\r\n\r\n"] {
             assert_eq!(parse(bytes).expect_err("no head"), HeadError::Empty);
         }
+    }
+
+    #[test]
+    fn empty_lines_before_a_request_are_passed_over_up_to_a_limit() {
+        for lines in ["\r\n", "\n", "\r\n\n\r\n", &"\r\n".repeat(MAX_EMPTY_LINES)] {
+            let bytes = format!("{lines}GET /a HTTP/1.1\r\nA: b\r\n\r\n");
+            let head = parse(bytes.as_bytes()).expect("a head");
+            assert_eq!(
+                (head.raw.as_ref(), head.headers.len()),
+                (&bytes.as_bytes()[lines.len()..], 1),
+                "{lines:?}"
+            );
+        }
+        let mut input = BytesMut::from(&b"\r\n"[..]);
+        let mut parser = HeadParser::default();
+        assert!(parser.parse(&mut input, false).expect("no error").is_none() && input.is_empty());
+        let many = "\n".repeat(MAX_EMPTY_LINES + 1) + "GET /a HTTP/1.1\r\n\r\n";
+        assert_eq!(parse(many.as_bytes()).expect_err("no head"), HeadError::Empty);
     }
 
     #[test]
@@ -395,6 +425,10 @@ mod tests {
             ("GET / HTTP/1.1", true),
             ("GET / HTTP/1.7\r\nConnection: keep-alive", true),
             ("GET / HTTP/1.1\r\nConnection: upgrade\r\nconnection: a, CLOSE", false),
+            ("GET / HTTP/1.1\r\nConnection: a,\tclose\t", false),
+            ("GET / HTTP/1.1\r\nConnection: close\u{b}", false),
+            ("GET / HTTP/1.1\r\nConnection: a close", false),
+            ("GET / HTTP/1.1\r\nConnection: , keep-alive,", true),
             ("GET / HTTP/1.1\r\nA: b\rC: d", false),
             ("GET / HTTP/1.0", false),
             ("GET / HTTP/1.0\r\nConnection: keep-alive", false),

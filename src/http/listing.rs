@@ -5,9 +5,11 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use rustix::fs::{Dir, FileType};
 
 use super::error_page::escape_html;
 
@@ -15,16 +17,27 @@ use super::error_page::escape_html;
 /// `a:b` would be the scheme `a`.
 const LINK: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The page for `directory`, whose URL path, as sent, is `url_path`, with the names that `is_listed`. An error:
-/// the directory cannot be read.
-pub fn listing(directory: &Path, url_path: &str, is_listed: impl Fn(&OsStr) -> bool) -> io::Result<String> {
+/// The page for the open `directory`, whose URL path, as sent, is `url_path`, with the names that `is_listed`.
+/// `leads_to_directory` is asked about what need not be a file. An error: the directory cannot be read.
+pub fn listing(
+    directory: OwnedFd,
+    url_path: &str,
+    is_listed: impl Fn(&OsStr) -> bool,
+    leads_to_directory: impl Fn(&OsStr) -> bool,
+) -> io::Result<String> {
     let mut entries = Vec::new();
-    for entry in directory.read_dir()? {
+    for entry in Dir::new(directory)? {
         let entry = entry?;
-        if !is_listed(&entry.file_name()) {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." || !is_listed(name) {
             continue;
         }
-        entries.push((entry.file_name(), entry.path().is_dir()));
+        let is_directory = match entry.file_type() {
+            FileType::Directory => true,
+            FileType::Symlink | FileType::Unknown => leads_to_directory(name),
+            _ => false,
+        };
+        entries.push((name.to_owned(), is_directory));
     }
     entries.sort_by_cached_key(|(name, _)| (name.to_string_lossy().to_lowercase(), name.clone()));
     Ok(page(&entries, &percent_decode_str(url_path).decode_utf8_lossy()))
@@ -70,7 +83,12 @@ mod tests {
             std::fs::write(directory.path().join(name), "").expect("a file");
         }
         std::fs::create_dir(directory.path().join("Bdir")).expect("a directory");
-        let page = listing(directory.path(), "/%C3%BC%3C/", |name| name != "hidden").expect("a page");
+        for link in ["y", "z"] {
+            std::os::unix::fs::symlink("Bdir", directory.path().join(link)).expect("a link");
+        }
+        let opened = std::fs::File::open(directory.path()).expect("a directory").into();
+        let page = listing(opened, "/%C3%BC%3C/", |name| name != "hidden", |name| name == "z");
+        let page = page.expect("a page");
         assert!(page.contains("<h1>Directory listing for /\u{fc}&lt;/</h1>"), "{page}");
         let items: Vec<&str> = page.lines().filter(|line| line.starts_with("<li>")).collect();
         assert_eq!(
@@ -82,6 +100,8 @@ mod tests {
                 "<li><a href=\"b.txt\">b.txt</a></li>",
                 "<li><a href=\"Bdir/\">Bdir/</a></li>",
                 "<li><a href=\"C\">C</a></li>",
+                "<li><a href=\"y\">y</a></li>",
+                "<li><a href=\"z/\">z/</a></li>",
                 "<li><a href=\"%C3%BC%20%23%3F%25.txt\">\u{fc} #?%.txt</a></li>",
             ]
         );

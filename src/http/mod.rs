@@ -3,7 +3,9 @@
 //!
 //! Must not import `bridge` or `server`.
 
+pub mod body;
 pub mod cgi;
+pub mod conditions;
 pub mod error_page;
 mod fields;
 pub mod files;
@@ -12,4 +14,5 @@ pub mod head;
 pub mod listing;
 pub mod policy;
 pub mod response;
+pub mod root;
 pub mod target;

@@ -5,24 +5,13 @@
 use std::io;
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use bytes::Buf as _;
 use http::Response;
 use http::header::CONTENT_LENGTH;
-use http_body::Body as _;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
+use super::body::Body;
 use super::error_page::SERVER;
-
-/// What a response carries.
-pub type Body = UnsyncBoxBody<Bytes, io::Error>;
-
-/// A body out of bytes in memory.
-#[must_use]
-pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
 
 /// How much of a response its client can take.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +25,7 @@ pub struct Delivery {
 }
 
 /// Writes `response`. Returns whether the connection can take another request; it cannot when the body was
-/// not as long as its `Content-Length` (a file that shrank meanwhile), or had none.
+/// not as long as its `Content-Length` (a file that shrank meanwhile).
 pub async fn write_response<W: AsyncWrite + Unpin>(
     socket: &mut W,
     response: Response<Body>,
@@ -45,31 +34,30 @@ pub async fn write_response<W: AsyncWrite + Unpin>(
     let (mut parts, mut body) = response.into_parts();
     // RFC 9110 section 15.4.5: 304 has no content, and its length is nobody's.
     let bodiless = parts.status == http::StatusCode::NOT_MODIFIED;
-    if let Some(length) = body.size_hint().exact().filter(|_| !bodiless) {
-        parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    if !bodiless {
+        parts.headers.entry(CONTENT_LENGTH).or_insert(body.length().into());
     }
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let keep_alive = delivery.keep_alive && (bodiless || length.is_some());
-    if !delivery.body_only {
-        socket.write_all(&head_bytes(&parts, keep_alive)).await?;
-    }
+    let head = if delivery.body_only { Vec::new() } else { head_bytes(&parts, delivery.keep_alive) };
     if bodiless || delivery.head_only {
+        socket.write_all(&head).await?;
         socket.flush().await?;
-        return Ok(keep_alive);
+        return Ok(delivery.keep_alive);
     }
-    // A file that grows meanwhile must not run into the next response.
-    let mut left: u64 = length.unwrap_or(u64::MAX);
-    while let Some(frame) = body.frame().await {
-        let Ok(mut data) = frame?.into_data() else { continue };
-        data.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        left -= data.len() as u64;
-        socket.write_all(&data).await?;
-        if left == 0 {
+    let mut left = body.length();
+    let mut data = body.next().await?;
+    left -= data.len() as u64;
+    // Together they are one segment, if they are short.
+    socket.write_all_buf(&mut (&head[..]).chain(data)).await?;
+    while left > 0 {
+        data = body.next().await?;
+        if data.is_empty() {
             break;
         }
+        left -= data.len() as u64;
+        socket.write_all(&data).await?;
     }
     socket.flush().await?;
-    Ok(keep_alive && left == 0)
+    Ok(delivery.keep_alive && left == 0)
 }
 
 fn head_bytes(parts: &http::response::Parts, keep_alive: bool) -> Vec<u8> {
@@ -115,12 +103,12 @@ mod tests {
     }
 
     fn with_length(length: u64, body: &'static str) -> Response<Body> {
-        Response::builder().header(CONTENT_LENGTH, length).body(full(body)).expect("a response")
+        Response::builder().header(CONTENT_LENGTH, length).body(body.into()).expect("a response")
     }
 
     #[test]
     fn whole_response() {
-        let (text, again) = write(Response::new(full("abc")), DELIVERY);
+        let (text, again) = write(Response::new(Body::from("abc")), DELIVERY);
         assert!(again);
         assert!(text.starts_with(&format!("HTTP/1.1 200 OK\r\nServer: {SERVER}\r\nDate: ")), "{text}");
         assert!(text.ends_with(" GMT\r\nContent-Length: 3\r\n\r\nabc"), "{text}");
@@ -128,7 +116,7 @@ mod tests {
 
     #[test]
     fn closing_is_announced() {
-        let (text, again) = write(Response::new(full("")), Delivery { keep_alive: false, ..DELIVERY });
+        let (text, again) = write(Response::new(Body::default()), Delivery { keep_alive: false, ..DELIVERY });
         assert!(!again && text.ends_with("\r\nConnection: close\r\n\r\n"), "{text}");
     }
 
@@ -142,16 +130,27 @@ mod tests {
 
     #[test]
     fn not_modified_has_no_length() {
-        let response = Response::builder().status(304).body(full("")).expect("a response");
+        let response = Response::builder().status(304).body(Body::default()).expect("a response");
         let (text, again) = write(response, DELIVERY);
         assert!(again && !text.contains("Content-Length"), "{text}");
     }
 
     #[test]
-    fn length_is_kept_when_the_body_is_not_as_long() {
-        let (text, again) = write(with_length(2, "abc"), DELIVERY);
-        assert!(again && text.ends_with("\r\n\r\nab"), "{text}");
-        let (text, again) = write(with_length(4, "abc"), DELIVERY);
-        assert!(!again && text.ends_with("\r\n\r\nabc"), "{text}");
+    fn a_file_that_changes_meanwhile_keeps_its_length_or_ends_the_connection() {
+        let mut file = tempfile::tempfile().expect("a file");
+        let content = "0123456789".repeat(20_000);
+        std::io::Write::write_all(&mut file, content.as_bytes()).expect("written");
+        let last = content.len() as u64 - 1;
+        let body = || Body::part_of(file.try_clone().expect("a file"), 1..=last).expect("a body");
+        let (text, again) = write(Response::new(body()), DELIVERY);
+        assert!(again && text.ends_with(&format!("Content-Length: {last}\r\n\r\n{}", &content[1..])));
+        let before = body();
+        file.set_len(250_000).expect("longer");
+        let (text, again) = write(Response::new(before), DELIVERY);
+        assert!(again && text.ends_with(&content[1..]));
+        let before = body();
+        file.set_len(100_000).expect("shorter");
+        let (text, again) = write(Response::new(before), DELIVERY);
+        assert!(!again && text.ends_with(&content[1..100_000]));
     }
 }

@@ -167,3 +167,23 @@ def test_http_1_0(files: Pair) -> None:
     """A client of HTTP/1.0 gets its file and the end of the connection."""
     reference, subject = map(_response, files.run([send(b"GET /plain.txt HTTP/1.0\r\n\r\n"), eof()]))
     assert (subject[0], subject[2]) == (reference[0], reference[2])
+
+
+@pytest.mark.parametrize("lines", [b"\r\n", b"\n\r\n"])
+def test_empty_lines_before_a_request(files: Pair, lines: bytes) -> None:
+    """Some clients send one more line end behind a body."""
+    deviates("empty-lines")
+    reference, subject = files.run([send(lines + _get("/plain.txt")), eof()])
+    assert (reference[0].what, reference[0].data) == ("eof: eof", b"")
+    if not servers.SELF:
+        assert (_response(subject)[0], _response(subject)[2]) == (200, b"plain\n")
+
+
+@pytest.mark.parametrize("fields", ["", "Host: a\r\nHost: b\r\n", "Host: a/b\r\n"])
+def test_host_fields(files: Pair, fields: str) -> None:
+    """One host, in requests of HTTP/1.1 for files."""
+    deviates("host-field")
+    request = f"GET /plain.txt HTTP/1.1\r\nConnection: close\r\n{fields}\r\n".encode()
+    reference, subject = map(_response, files.run([send(request), eof()]))
+    assert reference[0] == 200
+    assert subject[0] == (200 if servers.SELF else 400)

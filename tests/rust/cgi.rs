@@ -58,12 +58,12 @@ fn read_until(client: &mut Client, text: &str) -> String {
 fn output_follows_the_references_head() {
     let server = server();
     script(&server, "a.sh", r"printf 'content-TYPE: text/plain\nX-A:  b\n\nhello\n'");
-    let response = server.ask("GET /cgi-bin/a.sh HTTP/1.1\r\n\r\n");
+    let response = server.ask("GET /cgi-bin/a.sh HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(
         without_server_and_date(&response),
         "HTTP/1.0 200 Script output follows\r\nServer\r\nDate\r\ncontent-TYPE: text/plain\r\nX-A: b\r\n\r\nhello\n"
     );
-    assert!(server.ask("HEAD /cgi-bin/a.sh HTTP/1.1\r\n\r\n").ends_with("X-A: b\r\n\r\n"));
+    assert!(server.ask("HEAD /cgi-bin/a.sh HTTP/1.1\r\nHost: a\r\n\r\n").ends_with("X-A: b\r\n\r\n"));
     assert_eq!(server.ask("GET /cgi-bin/a.sh\r\n\r\n"), "hello\n", "HTTP/0.9");
 }
 
@@ -76,8 +76,9 @@ fn scripts_are_told_about_the_request() {
         "echo; echo \"$REQUEST_METHOD $SCRIPT_NAME ($PATH_INFO) $QUERY_STRING $SERVER_NAME:$SERVER_PORT\"
         echo \"$REMOTE_ADDR $HTTP_USER_AGENT $HTTP_PROXY$HTTP_X_A $# $1\"; pwd; echo \"$PATH_TRANSLATED\"; echo \"$0\"",
     );
-    let response =
-        server.ask("GET /cgi-bin/a.sh?b+c%20 HTTP/1.1\r\nUser-Agent: me\r\nProxy: evil\r\nX-A: evil\r\n\r\n");
+    let response = server.ask(
+        "GET /cgi-bin/a.sh?b+c%20 HTTP/1.1\r\nHost: a\r\nUser-Agent: me\r\nProxy: evil\r\nX-A: evil\r\n\r\n",
+    );
     let root = fs::canonicalize(server.root.path()).expect("a path");
     let root = root.to_str().expect("UTF-8");
     assert_eq!(
@@ -103,10 +104,10 @@ fn what_is_no_script() {
     assert_eq!(field(&server.get("/cgi-bin"), "location"), Some("/cgi-bin/"));
     assert!(server.get("/cgi-bin/").contains("<a href=\"a.sh\">"));
     for target in ["/cgi-bin/plain.txt", "/other/b.sh"] {
-        let response = server.ask(format!("POST {target} HTTP/1.1\r\n\r\n"));
+        let response = server.ask(format!("POST {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert!(response.starts_with("HTTP/1.0 501 Can only POST to CGI scripts\r\n"), "{response}");
     }
-    let response = server.ask("PUT /cgi-bin/a.sh HTTP/1.1\r\n\r\n");
+    let response = server.ask("PUT /cgi-bin/a.sh HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(response.starts_with("HTTP/1.0 501 Unsupported method ('PUT')\r\n"), "{response}");
 }
 
@@ -118,7 +119,10 @@ fn bodies_go_in_while_output_comes_out() {
     let sent = "0123456789abcdef".repeat(1 << 18);
     let mut client = server.connect();
     let mut writer = client.0.try_clone().expect("a socket");
-    let request = format!("POST /cgi-bin/cat HTTP/1.1\r\nContent-Length: {}\r\n\r\n{sent}behind", sent.len());
+    let request = format!(
+        "POST /cgi-bin/cat HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{sent}behind",
+        sent.len()
+    );
     let sending = std::thread::spawn(move || writer.write_all(request.as_bytes()));
     assert!(body(&client.rest()) == sent, "the body, and not what is behind it");
     sending.join().expect("no panic").expect("sent");
@@ -129,8 +133,10 @@ fn a_script_need_not_read_its_body() {
     let server = server();
     script(&server, "a.sh", "exec 0<&-; echo; echo done");
     let sent = "x".repeat(1 << 20);
-    let response =
-        server.ask(format!("POST /cgi-bin/a.sh HTTP/1.1\r\nContent-Length: {}\r\n\r\n{sent}", sent.len()));
+    let response = server.ask(format!(
+        "POST /cgi-bin/a.sh HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{sent}",
+        sent.len()
+    ));
     assert_eq!(body(&response), "done\n");
 }
 
@@ -139,7 +145,7 @@ fn a_client_may_wait_for_100_continue() {
     let server = server();
     script(&server, "cat", "echo; exec cat");
     let mut client = server.connect();
-    client.send("POST /cgi-bin/cat HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\r\n");
+    client.send("POST /cgi-bin/cat HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\r\n");
     assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
     client.send("abc");
     assert_eq!(body(&client.rest()), "abc");
@@ -149,7 +155,7 @@ fn a_client_may_wait_for_100_continue() {
 fn a_body_that_stops_ends_the_script() {
     let server = server_with(|config| config.head_timeout = Duration::from_millis(50));
     script(&server, "cat", "exec cat");
-    let response = server.ask("POST /cgi-bin/cat HTTP/1.1\r\nContent-Length: 3\r\n\r\na");
+    let response = server.ask("POST /cgi-bin/cat HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na");
     assert!(response.starts_with("HTTP/1.0 408 "), "{response}");
 }
 
@@ -166,7 +172,7 @@ fn chunked_bodies_and_doubtful_lengths_are_refused() {
         ("Content-Length: 5\r\nContent-Length: 6\r\n", "400 Bad Content-Length"),
         ("Content-Length : 5\r\n", "400 Malformed header field"),
     ] {
-        let response = server.ask(format!("POST /cgi-bin/a.sh HTTP/1.1\r\n{fields}\r\n0\r\n\r\n"));
+        let response = server.ask(format!("POST /cgi-bin/a.sh HTTP/1.1\r\nHost: a\r\n{fields}\r\n0\r\n\r\n"));
         assert!(response.starts_with(&format!("HTTP/1.0 {status}\r\n")), "{response}");
         assert!(!response.contains("executed"), "{response}");
     }
@@ -188,7 +194,8 @@ fn status_and_location() {
     assert!(response.starts_with("HTTP/1.0 302 Found\r\n"), "{response}");
     assert_eq!(field(&response, "location"), Some("http://other/"));
     for name in ["here", "next"] {
-        let response = server.ask(format!("POST /cgi-bin/{name} HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"));
+        let response =
+            server.ask(format!("POST /cgi-bin/{name} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"));
         assert!(response.ends_with("\r\n\r\nthe file"), "{response}");
     }
     assert!(server.get("/cgi-bin/loop").starts_with("HTTP/1.0 502 "));
@@ -211,7 +218,7 @@ fn failures_are_502() {
         let response = server.get(&format!("/cgi-bin/{name}"));
         assert!(response.starts_with("HTTP/1.0 502 Bad Gateway\r\n"), "{name}: {response}");
     }
-    let response = server.ask("GET /cgi-bin/silent HTTP/1.1\r\nUser-Agent: \0\r\n\r\n");
+    let response = server.ask("GET /cgi-bin/silent HTTP/1.1\r\nHost: a\r\nUser-Agent: \0\r\n\r\n");
     assert!(response.starts_with("HTTP/1.0 400 "), "{response}");
 }
 
@@ -221,7 +228,7 @@ fn output_comes_while_the_script_runs() {
     let gate = pipe(&server, "gate");
     script(&server, "a.sh", "printf 'A: b\\n\\none\\n'; cat gate; echo two");
     let mut client = server.connect();
-    client.send("GET /cgi-bin/a.sh HTTP/1.1\r\n\r\n");
+    client.send("GET /cgi-bin/a.sh HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(read_until(&mut client, "one\n").contains("A: b\r\n"));
     drop(OpenOptions::new().write(true).open(gate).expect("the script reads"));
     assert_eq!(client.rest(), "two\n");
@@ -236,7 +243,7 @@ fn a_script_ends_with_its_client_and_all_that_it_started() {
     script(&server, "busy", "exec 3>held; echo; echo up; yes");
     for (name, is_reset) in [("silent", false), ("busy", false), ("busy", true)] {
         let mut client = server.connect();
-        client.send(format!("GET /cgi-bin/{name} HTTP/1.1\r\n\r\n"));
+        client.send(format!("GET /cgi-bin/{name} HTTP/1.1\r\nHost: a\r\n\r\n"));
         let mut end = OpenOptions::new().read(true).open(&held).expect("the script writes");
         if !is_reset {
             read_until(&mut client, "up\n");
@@ -252,7 +259,7 @@ fn a_client_may_close_its_side_early() {
     let gate = pipe(&server, "gate");
     script(&server, "a.sh", "echo; cat gate; echo done");
     let mut client = server.connect();
-    client.send("GET /cgi-bin/a.sh HTTP/1.1\r\n\r\n");
+    client.send("GET /cgi-bin/a.sh HTTP/1.1\r\nHost: a\r\n\r\n");
     client.0.shutdown(Shutdown::Write).expect("half closed");
     drop(OpenOptions::new().write(true).open(gate).expect("the script reads"));
     assert_eq!(body(&client.rest()), "done\n");
@@ -277,7 +284,7 @@ fn a_stop_ends_scripts_after_the_grace() {
     let held = pipe(&server, "held");
     script(&server, "a.sh", "exec 3>held; echo; echo up; sleep 1000");
     let mut client = server.connect();
-    client.send("GET /cgi-bin/a.sh HTTP/1.1\r\n\r\n");
+    client.send("GET /cgi-bin/a.sh HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut end = OpenOptions::new().read(true).open(&held).expect("the script writes");
     read_until(&mut client, "up\n");
     server.stop.cancel();

@@ -42,7 +42,9 @@ fn keep_alive_then_handler() {
     let server = Server::start();
     server.write("a.txt", "hello");
     let mut client = server.connect();
-    client.send("GET /a.txt HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /handler HTTP/1.1\r\n\r\nmore");
+    client.send(
+        "GET /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /handler HTTP/1.1\r\n\r\nmore",
+    );
     assert_eq!(client.response().1, "hello");
     let taken = server.handed_over();
     assert_eq!(taken.head.raw.as_ref(), b"GET /handler HTTP/1.1\r\n\r\n");
@@ -98,7 +100,7 @@ fn a_unix_socket_is_as_good() {
     client.read_to_string(&mut answer).expect("the end");
     assert_eq!(answer, "answer");
     let mut client = UnixStream::connect(&path).expect("a connection");
-    client.write_all(b"GET /a.txt HTTP/1.1\r\nConnection: close\r\n\r\n").expect("sent");
+    client.write_all(b"GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");
     answer.clear();
     client.read_to_string(&mut answer).expect("the end");
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");

@@ -65,7 +65,17 @@ fn silence_is_answered_with_silence() {
     let mut client = server.connect();
     client.0.shutdown(Shutdown::Write).expect("half closed");
     assert_eq!(client.rest(), "");
-    assert_eq!(server.ask("\r\n"), "");
+    assert_eq!(server.ask(" \r\n"), "");
+}
+
+#[test]
+fn empty_lines_before_a_request_are_passed_over() {
+    let server = Server::start();
+    server.write("a.txt", "hello");
+    let get = "GET /a.txt HTTP/1.1\r\nHost: a\r\n";
+    let response = server.ask(format!("\r\n{get}\r\n\r\n\n{get}Connection: close\r\n\r\n"));
+    assert_eq!(response.matches("hello").count(), 2, "{response}");
+    assert_eq!(server.ask("\r\n".repeat(9) + get + "\r\n"), "", "there is a limit");
 }
 
 #[test]

@@ -18,10 +18,10 @@ fn a_stop_ends_idle_connections_and_the_server() {
     let server = Server::start();
     server.write("a.txt", "hello");
     let mut idle = server.connect();
-    idle.send("GET /a.txt HTTP/1.1\r\n\r\n");
+    idle.send("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n");
     idle.response();
     let mut partial = server.connect();
-    partial.send("GET /a.txt HTTP/1.1\r\n\r\nGET /a.t");
+    partial.send("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\nGET /a.t");
     partial.response();
     server.stop.cancel();
     assert_eq!(idle.rest(), "");
@@ -43,7 +43,7 @@ fn a_stop_waits_for_a_response() {
     let server = Server::start();
     write_large_file(&server.root.path().join("large"));
     let mut client = server.connect();
-    client.send("GET /large HTTP/1.1\r\n\r\n");
+    client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(field(&client.head(), "content-length"), Some(LARGE.to_string().as_str()));
     server.stop.cancel();
     let ended = std::thread::spawn(move || server.join());
@@ -58,7 +58,7 @@ fn a_stop_waits_no_longer_than_the_grace() {
     let server = Server::start_with(|config| config.grace = Duration::from_millis(1));
     write_large_file(&server.root.path().join("large"));
     let mut client = server.connect();
-    client.send("GET /large HTTP/1.1\r\n\r\n");
+    client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
     client.head();
     server.stop.cancel();
     server.join().expect("a clean end");
@@ -162,7 +162,7 @@ fn a_second_signal_ends_the_process_at_once() {
     for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
         let process = Process::start("1024");
         let mut client = connect(process.port);
-        client.send("GET /large HTTP/1.1\r\n\r\n");
+        client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
         client.head();
         process.signal(signal);
         // The first has arrived when nobody listens any more.
@@ -192,7 +192,7 @@ fn too_many_open_files_are_survived() {
     drop(many);
     std::fs::write(process.root.path().join("a.txt"), "hello").expect("a file");
     let mut client = connect(process.port);
-    client.send("GET /a.txt HTTP/1.1\r\nConnection: close\r\n\r\n");
+    client.send("GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(client.rest().ends_with("\r\n\r\nhello"));
     process.signal(libc::SIGTERM);
     assert_eq!(process.end(), Some(0));

@@ -24,7 +24,8 @@ fn without_the_credential_nothing_is_looked_at() {
         [("GET", "/a.txt"), ("GET", "/missing"), ("GET", "/handler"), ("PUT", "/x"), ("GET", "ws://h:x/")]
     {
         for authorization in ["", "Authorization: Basic eDp5\r\n", "Authorization: basic dGVzdDp0ZXN0\r\n"] {
-            let response = server.ask(format!("{method} {target} HTTP/1.1\r\n{authorization}\r\n"));
+            let response =
+                server.ask(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{authorization}\r\n"));
             assert_eq!(
                 without_server_and_date(&response),
                 "HTTP/1.0 401 Unauthorized\r\nServer\r\nDate\r\n\
@@ -40,9 +41,9 @@ fn the_credential_opens_files_and_handlers_request_by_request() {
     let server = with_auth();
     server.write("a.txt", "hello");
     let mut client = server.connect();
-    client.send(format!("GET /a.txt HTTP/1.1\r\nAuthorization: {CREDENTIAL}\r\n\r\n"));
+    client.send(format!("GET /a.txt HTTP/1.1\r\nHost: a\r\nAuthorization: {CREDENTIAL}\r\n\r\n"));
     assert_eq!(client.response().1, "hello");
-    client.send("GET /a.txt HTTP/1.1\r\n\r\n");
+    client.send("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(client.rest().starts_with("HTTP/1.0 401 "), "the next request needs it, too");
     let mut client = server.connect();
     client.send(format!("GET /handler HTTP/1.1\r\nAuthorization: {CREDENTIAL}\r\n\r\n"));
@@ -63,7 +64,7 @@ fn another_host_or_port_means_a_file() {
     }
     for target in ["ws://EXAMPLE.com:9998/handler", "wss://example.com:9998/handler", "/handler"] {
         let mut client = server.connect();
-        client.send(format!("GET {target} HTTP/1.1\r\n\r\n"));
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(server.handed_over().head.target, "/handler", "{target}");
     }
     assert!(server.get("ws://example.com:9998/a.txt").ends_with("\r\n\r\nhello"));
@@ -91,9 +92,9 @@ fn the_policy_is_asked_for_each_request_and_fails_closed() {
     let server = Server::start_with_policy(|_| {}, Changing(Arc::clone(&asked)));
     server.write("a.txt", "hello");
     let mut client = server.connect();
-    client.send("GET /a.txt HTTP/1.1\r\n\r\n");
+    client.send("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.response().1, "hello");
-    client.send("GET /a.txt HTTP/1.1\r\n\r\n");
+    client.send("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(client.rest().starts_with("HTTP/1.0 401 "));
     assert_eq!(server.get("/a.txt"), "");
     assert_eq!(asked.load(Ordering::SeqCst), 3);

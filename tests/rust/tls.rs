@@ -145,7 +145,7 @@ fn files_come_over_tls_and_their_end_is_announced() {
     let server = TlsServer::start();
     server.server.write("a.txt", "hello");
     let mut client = server.connect();
-    client.send("GET /a.txt HTTP/1.1\r\nConnection: close\r\n\r\n");
+    client.send("GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let response = client.rest().expect("the announced end");
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\nhello"), "{response}");
 }
@@ -273,7 +273,7 @@ fn a_close_wakes_a_writer_and_waits_for_nobody() {
 #[test]
 fn a_request_without_tls_gets_an_answer() {
     let server = TlsServer::start();
-    for request in ["GET / HTTP/1.1\r\n\r\n", "G", "POST /handler HTTP/1.1\r\n\r\nbody"] {
+    for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "G", "POST /handler HTTP/1.1\r\n\r\nbody"] {
         let response = server.server.ask(request);
         assert!(response.starts_with("HTTP/1.0 400 Bad Request\r\n"), "{response}");
         assert!(response.contains("use https:// or wss://"), "{response}");
@@ -337,7 +337,7 @@ fn clients_prove_themselves_as_asked() {
         let server = TlsServer::start_with(client_auth);
         let mut client = Client::new(server.server.port, server.authority.client(client));
         // With TLS 1.3 the client hears of a refusal only after it has sent.
-        let sent = client.0.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+        let sent = client.0.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let response = sent.and_then(|()| client.rest());
         assert_eq!(response.is_ok(), is_served, "{case}: {response:?}");
     }

@@ -222,6 +222,11 @@ fn aliases_follow_their_handlers_and_the_map_file() {
     assert_eq!(failed_paths(&registry.refresh()), [place.path("../map.txt")]);
     assert_eq!(text(&registry.snapshot(), "/x").as_deref(), Some("b1"), "the aliases stay");
     assert!(registry.refresh().is_empty());
+
+    // What has no end, or waits for somebody, is not read.
+    std::os::unix::fs::symlink("/dev/zero", place.path("../map.txt")).unwrap();
+    assert_eq!(failed_paths(&registry.refresh()), [place.path("../map.txt")]);
+    assert_eq!(text(&registry.snapshot(), "/x").as_deref(), Some("b1"));
 }
 
 #[test]

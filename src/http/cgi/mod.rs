@@ -60,9 +60,8 @@ impl Cgi {
         let mut name = OsString::from("/");
         name.push(&relative);
         let root = fs::canonicalize(&self.files.root).ok()?;
-        self.files.allowed(&relative)?;
+        let is_file = self.files.look(&relative)?.is_file();
         let path = root.join(&relative);
-        let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
         is_file.then(|| Script { path, root, name, query: query.to_owned(), inherited: Vec::new() })
     }
 }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::http::error_page::response_start;
-use crate::http::framing::is_token;
+use crate::http::fields::is_token;
 
 /// Longest header of a script, in bytes.
 pub const MAX_HEADER: usize = 64 * 1024;
@@ -66,7 +66,9 @@ impl Header {
         if name.eq_ignore_ascii_case("Status") {
             let (code, reason) = value.split_once(' ').unwrap_or((value, ""));
             // 1xx is no answer, and 101 would be an upgrade.
-            let code = code.parse().ok().filter(|code| (200..=999).contains(code) && value.len() >= 3);
+            // Three digits (section 6.3.3); `parse` alone would take a sign, and leading zeros.
+            let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit());
+            let code = code.parse().ok().filter(|code| is_code && (200..=999).contains(code));
             self.status = Some((code.ok_or(format!("bad status: {value:?}"))?, reason.to_owned()));
         }
         self.fields.push((name.to_owned(), value.to_owned()));
@@ -200,6 +202,9 @@ mod tests {
             b"Status: 101\n\n",
             b"Status: 20\n\n",
             b"Status: 1000\n\n",
+            b"Status: +200\n\n",
+            b"Status: 0200\n\n",
+            b"Status: 200\x0b\n\n",
             &vec![b'a'; MAX_HEADER + 1],
         ] {
             assert!(matches!(parse(output), Parsed::Wrong(_)), "{:?}", String::from_utf8_lossy(output));

@@ -1,0 +1,187 @@
+//! Opens what lies below a folder, and nothing else, whatever is renamed or linked meanwhile.
+//!
+//! Who looks at a path and opens it then has two answers, which may be about two files. So a descriptor comes first,
+//! and what is to be known is asked of it. Must not import tokio or pyo3.
+
+use std::fs::{File, Metadata, read_link};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+
+/// A folder that paths count from.
+#[derive(Debug, Clone, Copy)]
+pub struct Root<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// Whether a symbolic link may lead out of it.
+    pub allow_outside: bool,
+}
+
+impl Root<'_> {
+    /// What `path` (without `..`) leads to, opened neither for reading nor for running: a pipe or a device takes no
+    /// notice. An error: nothing, or something outside.
+    pub fn look(self, path: &Path) -> io::Result<File> {
+        self.open(path, OFlags::PATH).map(File::from)
+    }
+
+    /// The regular file `path`, to be read, and what it is like. An error: it is none, or lies outside.
+    pub fn file(self, path: &Path) -> io::Result<(File, Metadata)> {
+        if !self.look(path)?.metadata()?.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        // Another one may be there by now. To open a pipe must not wait, nor a terminal become ours.
+        let file = File::from(self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?);
+        let metadata = file.metadata()?;
+        if metadata.is_file() { Ok((file, metadata)) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// The folder `path`, to be listed.
+    pub fn directory(self, path: &Path) -> io::Result<OwnedFd> {
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    fn open(self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let flags = flags | OFlags::CLOEXEC;
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, self.path, folder, Mode::empty())?;
+        if self.allow_outside {
+            return Ok(openat(&root, path, flags, Mode::empty())?);
+        }
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        match openat2(&root, path, flags, Mode::empty(), resolve) {
+            // NOSYS, PERM: the kernel is older than 5.6, or a filter of a container does not know the call.
+            // XDEV, AGAIN: a link that begins with a slash, or one with dots while others rename; it may lead
+            // back inside.
+            Err(Errno::NOSYS | Errno::PERM | Errno::XDEV | Errno::AGAIN) => {
+                open_and_compare(&root, path, flags)
+            }
+            opened => Ok(opened?),
+        }
+    }
+}
+
+/// Opens `path` below `root` if what it leads to has its real place there. Without `/proc` nobody can tell.
+fn open_and_compare(root: &OwnedFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let found = openat(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    if !real_path(&found)?.starts_with(real_path(root)?) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    if flags.contains(OFlags::PATH) {
+        return Ok(found);
+    }
+    // The same file, whatever its path leads to now.
+    Ok(openat(CWD, in_proc(&found), flags, Mode::empty())?)
+}
+
+/// The path, without links, of what `descriptor` has open.
+pub fn real_path(descriptor: impl AsFd) -> io::Result<PathBuf> {
+    read_link(in_proc(&descriptor))
+}
+
+fn in_proc(descriptor: &impl AsFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd())
+}
+
+/// Reads the regular file `path`. An error for anything else: a pipe would wait, a device may have no end.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut file, &mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Read as _;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A root with links of all kinds, inside a folder with a secret.
+    fn tree() -> (tempfile::TempDir, PathBuf) {
+        let outside = tempfile::tempdir().expect("a directory");
+        let root = outside.path().join("root");
+        fs::create_dir_all(root.join("dir/deep")).expect("directories");
+        fs::write(outside.path().join("secret"), "secret").expect("a file");
+        fs::write(root.join("a"), "a").expect("a file");
+        for (target, name) in [
+            ("a", "relative"),
+            ("../../a", "dir/deep/up"),
+            ("../secret", "out"),
+            ("/proc/self/root", "magic"),
+            (root.join("a").to_str().expect("UTF-8"), "absolute"),
+            (outside.path().join("secret").to_str().expect("UTF-8"), "absolute-out"),
+            ("../root/a", "out-and-in"),
+        ] {
+            symlink(target, root.join(name)).expect("a link");
+        }
+        (outside, root)
+    }
+
+    fn content(root: Root<'_>, name: &str) -> Option<String> {
+        let mut text = String::new();
+        root.file(Path::new(name)).ok()?.0.read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    #[test]
+    fn links_that_stay_inside_are_followed_and_no_others() {
+        let (_outside, path) = tree();
+        let root = Root { path: &path, allow_outside: false };
+        for name in ["a", "relative", "dir/deep/up", "absolute", "out-and-in"] {
+            assert_eq!(content(root, name).as_deref(), Some("a"), "{name}");
+        }
+        for name in ["out", "absolute-out", "dir", "magic", "", "none", "a/b", "nul\0"] {
+            assert_eq!(content(root, name), None, "{name}");
+        }
+        for name in ["out", "absolute-out", "magic"] {
+            assert!(root.look(Path::new(name)).is_err(), "{name}");
+        }
+        let root = Root { allow_outside: true, ..root };
+        for name in ["out", "absolute-out"] {
+            assert_eq!(content(root, name).as_deref(), Some("secret"), "{name}");
+        }
+    }
+
+    /// What there is without `openat2`.
+    #[test]
+    fn places_are_compared() {
+        let (_outside, path) = tree();
+        let root = openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("the root");
+        for flags in [OFlags::PATH, OFlags::RDONLY] {
+            for name in ["a", "relative", "absolute", "out-and-in", "dir", "."] {
+                let opened = open_and_compare(&root, Path::new(name), flags).expect(name);
+                assert!(
+                    real_path(&opened).expect("a path").starts_with(fs::canonicalize(&path).expect("it is"))
+                );
+            }
+            for name in ["out", "absolute-out", "magic", "magic/etc", "none"] {
+                assert!(open_and_compare(&root, Path::new(name), flags).is_err(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let (_outside, path) = tree();
+        rustix::fs::mknodat(CWD, path.join("pipe"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)
+            .expect("a pipe");
+        let _socket = std::os::unix::net::UnixListener::bind(path.join("socket")).expect("a socket");
+        let root = Root { path: &path, allow_outside: true };
+        symlink("/dev/zero", path.join("zero")).expect("a link");
+        for name in ["pipe", "socket", "zero", "dir"] {
+            assert_eq!(content(root, name), None, "{name}");
+            assert!(read_regular(&path.join(name)).is_err(), "{name}");
+        }
+        assert_eq!(read_regular(&path.join("a")).expect("a file"), b"a");
+    }
+}
