@@ -9,6 +9,7 @@
 //! - [`config`] – plain data, each field with its default and why
 //! - [`error`] – what stops the start
 //! - [`logging`] – `tracing`, in pywebsocket's line format
+//! - [`panics`] – a panic is one record of the log
 //! - [`shutdown`] – signals and the end of the process
 //! - [`server`] – async: listeners and a connection up to the hand-over to its handler
 //! - [`status`] – the status page: JSON, Prometheus, and a page that shows it live
@@ -30,6 +31,7 @@ pub mod forks;
 pub mod handlers;
 pub mod http;
 pub mod logging;
+pub mod panics;
 pub mod per_process;
 pub mod program;
 pub mod python_files;

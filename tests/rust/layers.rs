@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "forks", "program"]),
-    ("embed", &["bridge", "handlers", "http", "logging", "server"]),
+    ("embed", &["bridge", "handlers", "http", "logging", "panics", "server"]),
     ("forks", &["bridge"]),
     ("per_process", &[]),
     (
@@ -19,6 +19,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "cli",
             "handlers",
             "logging",
+            "panics",
             "python_files",
             "replay",
             "scaffold",
@@ -34,6 +35,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("config", &[]),
     ("error", &[]),
     ("logging", &[]),
+    ("panics", &["logging"]),
     ("shutdown", &["logging"]),
     ("server", &["handlers", "http", "logging", "shutdown", "status", "trace"]),
     ("trace", &["logging"]),
