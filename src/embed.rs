@@ -29,6 +29,7 @@ use crate::handlers::watcher;
 use crate::http::cgi::{RulesError, ScriptRules, is_program};
 use crate::http::policy::{PolicyError, PolicySource};
 use crate::logging;
+use crate::panics;
 use crate::server::{self, Asked, Listeners};
 
 /// How often a serving thread looks whether Python has a signal for it, such as Ctrl-C.
@@ -121,6 +122,7 @@ impl Server {
         reload: bool,
         on_error: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
+        panics::log();
         python_logging::keep_log(py)?;
         let registry = dispatcher.registry()?;
         let mut config = Config {

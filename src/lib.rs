@@ -10,6 +10,7 @@
 //! - [`error`] – what stops the start
 //! - [`logging`] – `tracing`, in pywebsocket's line format
 //! - [`children`] – the process groups of CGI scripts
+//! - [`panics`] – a panic is one record of the log
 //! - [`shutdown`] – signals and the end of the process
 //! - [`server`] – async: listeners and a connection up to the hand-over to its handler
 //! - [`status`] – the status page: JSON, Prometheus, and a page that shows it live
@@ -34,6 +35,7 @@ pub mod handlers;
 pub mod http;
 pub mod logging;
 pub mod patience;
+pub mod panics;
 pub mod per_process;
 pub mod program;
 pub mod python_files;

@@ -15,13 +15,14 @@ use crate::handlers::registry::Registry;
 use crate::handlers::traffic::Monitor;
 use crate::handlers::watcher;
 use crate::status::Status;
-use crate::{check, logging, python_files, replay, scaffold, server};
+use crate::{check, logging, panics, python_files, replay, scaffold, server};
 
 /// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
 ///
 /// `start_python` is called once with the value of `--python`, before anything needs Python. The calling thread
 /// must be detached from Python.
 pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Result<(), StartError>) -> u8 {
+    panics::log();
     let invocation = match cli::parse(args) {
         Ok(invocation) => invocation,
         Err(error) => {

@@ -18,6 +18,9 @@ use crate::websocket::frame::{FrameHeader, opcode};
 /// 1001: the server goes away (RFC 6455 section 7.4.1).
 const GOING_AWAY: i64 = 1001;
 
+/// 1011: the server met something that it did not expect.
+const INTERNAL_ERROR: i64 = 1011;
+
 /// How long handlers get to end once their sockets are shut.
 const LAST_GRACE: Duration = Duration::from_millis(500);
 
@@ -60,6 +63,25 @@ impl Registration {
     pub fn opened(&self, request: Py<PyAny>) {
         if let Some(entry) = TABLE.entries.lock().get_mut(&self.0) {
             entry.request = Some(request);
+        }
+    }
+
+    /// The client's last answer from a connection whose thread cannot go on: a close frame with 1011; an error page
+    /// where the opening handshake has no answer yet. Does not wait for the client.
+    pub fn apologize(&self, py: Python<'_>, page: impl FnOnce() -> Vec<u8>) {
+        let (socket, request) = {
+            let entries = TABLE.entries.lock();
+            let Some(entry) = entries.get(&self.0) else { return };
+            (Arc::clone(&entry.socket), entry.request.as_ref().map(|request| request.clone_ref(py)))
+        };
+        match request {
+            Some(request) if takes_turn_to_close(py, &request).unwrap_or(false) => {
+                socket.send_close_now(&close_frame(INTERNAL_ERROR));
+            }
+            None if socket.counters.totals().bytes_sent == 0 => {
+                socket.send_close_now(&page());
+            }
+            _ => {}
         }
     }
 }
@@ -136,19 +158,21 @@ fn about_to_close(py: Python<'_>) -> Vec<Arc<Socket>> {
         let opened = |entry: &Entry| Some((Arc::clone(&entry.socket), entry.request.as_ref()?.clone_ref(py)));
         entries.values().filter_map(opened).collect()
     };
-    let name = intern!(py, "server_terminated");
-    let closes_now = |request: &Py<PyAny>| -> PyResult<bool> {
-        let is_closing = request.getattr(py, name)?.is_truthy(py)?;
-        request.setattr(py, name, true)?;
-        Ok(!is_closing)
-    };
-    let wanting = open.into_iter().filter(|(_, request)| closes_now(request).unwrap_or(false));
+    let wanting = open.into_iter().filter(|(_, request)| takes_turn_to_close(py, request).unwrap_or(false));
     wanting.map(|(socket, _)| socket).collect()
+}
+
+/// Notes that we close; `false` if that was done before.
+fn takes_turn_to_close(py: Python<'_>, request: &Py<PyAny>) -> PyResult<bool> {
+    let name = intern!(py, "server_terminated");
+    let is_closing = request.getattr(py, name)?.is_truthy(py)?;
+    request.setattr(py, name, true)?;
+    Ok(!is_closing)
 }
 
 /// Sends close frames; where a handler is sending, behind what it sends, if that ends in `time`.
 fn say_goodbye(mut unsent: Vec<Arc<Socket>>, time: Duration) {
-    let frame = goodbye();
+    let frame = close_frame(GOING_AWAY);
     let deadline = Instant::now() + time;
     loop {
         unsent.retain(|socket| !socket.send_close_now(&frame));
@@ -159,9 +183,9 @@ fn say_goodbye(mut unsent: Vec<Arc<Socket>>, time: Duration) {
     }
 }
 
-/// A close frame with 1001.
-fn goodbye() -> Vec<u8> {
-    let body = encode_body(Some(GOING_AWAY), "").unwrap_or_default();
+/// A close frame.
+fn close_frame(code: i64) -> Vec<u8> {
+    let body = encode_body(Some(code), "").unwrap_or_default();
     let header = FrameHeader {
         fin: true,
         rsv1: false,

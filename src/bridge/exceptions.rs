@@ -1,6 +1,8 @@
 //! The exception classes of the compatible package, which Python code defines and Rust code raises.
 
 use pyo3::IntoPyObjectExt;
+use pyo3::create_exception;
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
@@ -74,6 +76,13 @@ pub static DISPATCH: ExceptionClass = ExceptionClass::new("pywebsocket3.dispatch
 /// A `Sec-WebSocket-Extensions` header that cannot be parsed.
 pub static EXTENSION_PARSING: ExceptionClass =
     ExceptionClass::new("pywebsocket3.common", "ExtensionParsingException");
+
+create_exception!(
+    wshost,
+    Panicked,
+    PyBaseException,
+    "A panic of wshost came out of a handler. It is in the log already, and ends the connection."
+);
 
 /// Puts `prefix` before the text of an exception, in place (pywebsocket:
 /// `util.prepend_message_to_exception`).

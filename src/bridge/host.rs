@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::connection::{Connection, address};
 use super::connections::{self, Registration};
 use super::detach::{attached, detached};
 use super::dispatch::{Dispatcher, Suite};
-use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
+use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, Panicked, VERSION};
 use super::handshake::do_handshake;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, give_kept, repr, traceback};
@@ -31,6 +32,8 @@ use crate::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandle
 use crate::http::error_page::{error_response, version_response};
 use crate::http::head::RequestHead;
 use crate::logging::LOG_SERVER;
+
+const INTERNAL_SERVER_ERROR: u16 = 500;
 
 static LOG: Logger = Logger::new("pywebsocket3.request_handler.WebSocketRequestHandler");
 static SERVER_LOG: Logger = Logger::new("pywebsocket3.websocket_server.WebSocketServer");
@@ -127,7 +130,9 @@ impl ReadyHandler for Ready {
         let in_use = self.in_use;
         threads::start(name, move || {
             let socket = Arc::clone(&task.socket);
-            attached(|py| task.run(py));
+            // A panic is in the log (`panics`); it must not cost more than this connection, whose client would wait for
+            // ever. What is used behind it is the socket alone, which has no state that could be half changed.
+            let _ = catch_unwind(AssertUnwindSafe(|| attached(|py| task.run(py))));
             socket.close();
             drop(running);
             drop(in_use);
@@ -157,8 +162,14 @@ impl Task {
             error.write_unraisable(py, None);
         }
         let registration = Registration::new(self.number, self.head.target.clone(), Arc::clone(&socket));
-        if let Err(error) = self.serve(py, &registration) {
-            report(py, &error, socket.peer, on_error.as_deref());
+        let (protocol, method) = (self.head.protocol.clone(), self.head.method.clone());
+        match catch_unwind(AssertUnwindSafe(|| self.serve(py, &registration))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if !error.is_instance_of::<Panicked>(py) => {
+                report(py, &error, socket.peer, on_error.as_deref());
+            }
+            Ok(Err(_)) | Err(_) => registration
+                .apologize(py, || error_response(&protocol, &method, INTERNAL_SERVER_ERROR, None, None)),
         }
     }
 
