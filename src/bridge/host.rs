@@ -10,13 +10,14 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 use super::connection::{Connection, address};
-use super::connections::{self, Registration};
+use super::connections::{self, Ending, Registration};
 use super::detach::{attached, detached};
 use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
 use super::handshake::do_handshake;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, give_kept, repr, traceback};
+use super::python_thread::PythonThread;
 use super::request::Request;
 use super::running::Running;
 use super::socket::Socket;
@@ -126,11 +127,15 @@ impl ReadyHandler for Ready {
         });
         let in_use = self.in_use;
         threads::start(name, move || {
+            let ending = Ending(number);
             let socket = Arc::clone(&task.socket);
-            attached(|py| task.run(py));
-            socket.close();
+            attached(|py| {
+                let _thread = PythonThread::begin(py);
+                task.run(py);
+            });
             drop(running);
             drop(in_use);
+            ending.close(&socket);
         })
     }
 }
