@@ -21,6 +21,14 @@ pub const DEFAULT_LOG_MAX: u64 = 256 * 1024;
 /// Rotated log files that are kept, pywebsocket's default.
 pub const DEFAULT_LOG_COUNT: u32 = 5;
 
+/// How long, and with how many bytes, a client may go on sending after the end of what it gets: closed with bytes
+/// unread, a connection is reset, and the client may lose what it has not read yet.
+pub const LINGER_TIME: Duration = Duration::from_secs(5);
+/// See [`LINGER_TIME`].
+pub const LINGER_BYTES: u64 = 64 << 20;
+/// How long such clients are still listened to once nothing else keeps the server from its stop.
+pub const LINGER_AT_STOP: Duration = Duration::from_millis(500);
+
 /// Everything that one server process needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -22,6 +22,7 @@ use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
 use crate::bridge::python_logging;
+use crate::bridge::python_thread::attach_as_thread;
 use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, Secret, TlsConfig};
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
@@ -277,7 +278,7 @@ impl Options {
 
 impl PolicySource for Options {
     fn policy(&self) -> Result<PolicyConfig, PolicyError> {
-        Python::attach(|py| {
+        attach_as_thread(|py| {
             let get = |name: &str| self.get(py, name);
             let read = || -> PyResult<PolicyConfig> {
                 let wanted = get("use_basic_auth")?.map_or(Ok(false), |value| value.is_truthy())?;
@@ -298,7 +299,7 @@ impl PolicySource for Options {
 
 impl ScriptRules for Options {
     fn directories(&self) -> Result<Vec<String>, RulesError> {
-        Python::attach(|py| {
+        attach_as_thread(|py| {
             let directories = self.get(py, "cgi_directories")?;
             directories.map_or(Ok(Vec::new()), |directories| directories.extract())
         })
@@ -306,7 +307,7 @@ impl ScriptRules for Options {
     }
 
     fn is_executable(&self, path: &Path) -> Result<bool, RulesError> {
-        let asked = Python::attach(|py| match self.get(py, "is_executable_method")? {
+        let asked = attach_as_thread(|py| match self.get(py, "is_executable_method")? {
             Some(method) => method.call1((path.as_os_str(),))?.is_truthy().map(Some),
             None => Ok(None),
         });

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use super::detach::detached;
 use super::socket::Socket;
+use crate::config::LINGER_AT_STOP;
 use crate::handlers::traffic::{ConnectionStatus, Totals};
 use crate::websocket::close::encode_body;
 use crate::websocket::frame::{FrameHeader, opcode};
@@ -28,16 +29,30 @@ const LAST_GRACE: Duration = Duration::from_millis(500);
 const SEND_GRACE: Duration = Duration::from_millis(500);
 const SEND_PERIOD: Duration = Duration::from_millis(5);
 
-static TABLE: Table = Table { entries: Mutex::new(BTreeMap::new()), gone: Condvar::new() };
+static TABLE: Table = Table { open: Mutex::new(Open::new()), gone: Condvar::new() };
 
 /// What went over connections that have ended. Locked only while the table is, so that nothing is counted twice.
 static ENDED: Mutex<Option<Totals>> = Mutex::new(None);
 
 /// The lock is held for moments only, and never while Python code runs.
 struct Table {
-    entries: Mutex<BTreeMap<u64, Entry>>,
-    /// Notified when an entry is removed.
+    open: Mutex<Open>,
+    /// Notified when one is removed.
     gone: Condvar,
+}
+
+/// The connections, by number.
+struct Open {
+    /// Those that have a handler.
+    entries: BTreeMap<u64, Entry>,
+    /// Those whose handler has ended, and whose client still sends.
+    ending: BTreeMap<u64, Arc<Socket>>,
+}
+
+impl Open {
+    const fn new() -> Self {
+        Self { entries: BTreeMap::new(), ending: BTreeMap::new() }
+    }
 }
 
 struct Entry {
@@ -48,20 +63,21 @@ struct Entry {
     request: Option<Py<PyAny>>,
 }
 
-/// Keeps a connection in the table. Dropping it, which must happen attached to Python, takes it out.
+/// Keeps a connection among those that have a handler. Dropping it, which must happen attached to Python, leaves it
+/// among those that end, for [`Ending`].
 pub struct Registration(u64);
 
 impl Registration {
     /// Puts a connection into the table.
     pub fn new(number: u64, resource: String, socket: Arc<Socket>) -> Self {
         let entry = Entry { resource, since: Instant::now(), socket, request: None };
-        TABLE.entries.lock().insert(number, entry);
+        TABLE.open.lock().entries.insert(number, entry);
         Self(number)
     }
 
     /// The opening handshake is done: from here on the connection can be closed by a close frame.
     pub fn opened(&self, request: Py<PyAny>) {
-        if let Some(entry) = TABLE.entries.lock().get_mut(&self.0) {
+        if let Some(entry) = TABLE.open.lock().entries.get_mut(&self.0) {
             entry.request = Some(request);
         }
     }
@@ -70,8 +86,8 @@ impl Registration {
     /// where the opening handshake has no answer yet. Does not wait for the client.
     pub fn apologize(&self, py: Python<'_>, page: impl FnOnce() -> Vec<u8>) {
         let (socket, request) = {
-            let entries = TABLE.entries.lock();
-            let Some(entry) = entries.get(&self.0) else { return };
+            let open = TABLE.open.lock();
+            let Some(entry) = open.entries.get(&self.0) else { return };
             (Arc::clone(&entry.socket), entry.request.as_ref().map(|request| request.clone_ref(py)))
         };
         match request {
@@ -90,9 +106,10 @@ impl Drop for Registration {
     fn drop(&mut self) {
         // The entry is dropped behind the lock: with the request, Python code may run.
         let entry = {
-            let mut entries = TABLE.entries.lock();
-            let entry = entries.remove(&self.0);
+            let mut open = TABLE.open.lock();
+            let entry = open.entries.remove(&self.0);
             if let Some(entry) = &entry {
+                open.ending.insert(self.0, Arc::clone(&entry.socket));
                 let mut ended = ENDED.lock();
                 *ended.get_or_insert_default() += &entry.socket.counters.totals();
             }
@@ -103,10 +120,28 @@ impl Drop for Registration {
     }
 }
 
+/// The end of connection `.0`, which its thread must see to whatever happens before.
+pub struct Ending(pub u64);
+
+impl Ending {
+    /// Closes the socket, whose handler has ended. Waits for a client that still sends; must be called detached from
+    /// Python.
+    pub fn close(self, socket: &Socket) {
+        socket.close();
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        TABLE.open.lock().ending.remove(&self.0);
+        TABLE.gone.notify_all();
+    }
+}
+
 /// The connections that handlers have now, by number.
 pub fn list() -> Vec<ConnectionStatus> {
-    let entries = TABLE.entries.lock();
-    let open = entries.iter().map(|(&number, entry)| ConnectionStatus {
+    let table = TABLE.open.lock();
+    let open = table.entries.iter().map(|(&number, entry)| ConnectionStatus {
         number,
         resource: entry.resource.clone(),
         peer: entry.socket.peer,
@@ -119,28 +154,34 @@ pub fn list() -> Vec<ConnectionStatus> {
 
 /// All that went over connections of handlers, ended ones included.
 pub fn totals() -> Totals {
-    let entries = TABLE.entries.lock();
+    let open = TABLE.open.lock();
     let mut totals = ENDED.lock().clone().unwrap_or_default();
-    for entry in entries.values() {
+    for entry in open.entries.values() {
         totals += &entry.socket.counters.totals();
     }
     totals
 }
 
 /// Ends all connections: close frames with 1001, `grace` for the closing handshakes, then the sockets are shut.
+/// Clients that still send when no handler is left get [`LINGER_AT_STOP`] of it.
 /// Returns how many handlers still run after that; they wait for something else than their peer.
 ///
 /// Must be called detached from Python.
 pub fn close_all(grace: Duration) -> usize {
+    let deadline = Instant::now() + grace;
     let unsent = Python::attach(about_to_close);
     say_goodbye(unsent, grace.min(SEND_GRACE));
-    if wait_until_gone(grace) == 0 {
-        return 0;
+    wait_while(deadline, |open| !open.entries.is_empty());
+    wait_while(deadline.min(Instant::now() + LINGER_AT_STOP), |open| {
+        !(open.entries.is_empty() && open.ending.is_empty())
+    });
+    {
+        let open = TABLE.open.lock();
+        let sockets = open.entries.values().map(|entry| &entry.socket).chain(open.ending.values());
+        sockets.for_each(|socket| socket.shut());
     }
-    for entry in TABLE.entries.lock().values() {
-        entry.socket.shut();
-    }
-    wait_until_gone(LAST_GRACE)
+    wait_while(Instant::now() + LAST_GRACE, |open| !open.entries.is_empty());
+    TABLE.open.lock().entries.len()
 }
 
 /// Ends all connections at once and returns how many handlers still run.
@@ -154,9 +195,9 @@ pub fn end_handlers(py: Python<'_>) -> usize {
 /// handler that waits for a message gets the peer's answer as the end of the connection.
 fn about_to_close(py: Python<'_>) -> Vec<Arc<Socket>> {
     let open: Vec<_> = {
-        let entries = TABLE.entries.lock();
+        let table = TABLE.open.lock();
         let opened = |entry: &Entry| Some((Arc::clone(&entry.socket), entry.request.as_ref()?.clone_ref(py)));
-        entries.values().filter_map(opened).collect()
+        table.entries.values().filter_map(opened).collect()
     };
     let wanting = open.into_iter().filter(|(_, request)| takes_turn_to_close(py, request).unwrap_or(false));
     wanting.map(|(socket, _)| socket).collect()
@@ -199,13 +240,8 @@ fn close_frame(code: i64) -> Vec<u8> {
     [&header.encode(), body.as_slice()].concat()
 }
 
-fn wait_until_gone(time: Duration) -> usize {
-    let deadline = Instant::now() + time;
-    let mut entries = TABLE.entries.lock();
-    while !entries.is_empty() {
-        if TABLE.gone.wait_until(&mut entries, deadline).timed_out() {
-            break;
-        }
-    }
-    entries.len()
+/// Waits as long as `more` says so, until `deadline` at most.
+fn wait_while(deadline: Instant, more: impl Fn(&Open) -> bool) {
+    let mut open = TABLE.open.lock();
+    while more(&open) && !TABLE.gone.wait_until(&mut open, deadline).timed_out() {}
 }

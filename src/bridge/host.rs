@@ -11,13 +11,14 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 use super::connection::{Connection, address};
-use super::connections::{self, Registration};
+use super::connections::{self, Ending, Registration};
 use super::detach::{attached, detached};
 use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, Panicked, VERSION};
 use super::handshake::do_handshake;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, give_kept, repr, traceback};
+use super::python_thread::PythonThread;
 use super::request::Request;
 use super::running::Running;
 use super::socket::Socket;
@@ -129,13 +130,19 @@ impl ReadyHandler for Ready {
         });
         let in_use = self.in_use;
         threads::start(name, move || {
+            let ending = Ending(number);
             let socket = Arc::clone(&task.socket);
             // A panic is in the log (`panics`); it must not cost more than this connection, whose client would wait for
-            // ever. What is used behind it is the socket alone, which has no state that could be half changed.
-            let _ = catch_unwind(AssertUnwindSafe(|| attached(|py| task.run(py))));
-            socket.close();
+            // ever. What is used after it is the socket alone, which has no state that could be half changed.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                attached(|py| {
+                    let _thread = PythonThread::begin(py);
+                    task.run(py);
+                });
+            }));
             drop(running);
             drop(in_use);
+            ending.close(&socket);
         })
     }
 }

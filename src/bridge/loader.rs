@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyModule, PyString};
 use super::dispatch::{HandlerSuite, Suite, default_passive_closing_handshake};
 use super::exceptions::DISPATCH;
 use super::python_logging::{Level, Logger, traceback};
+use super::python_thread::attach_as_thread;
 use super::python2::{self, Conversion};
 use crate::error::StartError;
 use crate::handlers::{LoadError, Loaded, Loader};
@@ -58,7 +59,7 @@ impl Loader for PythonLoader {
     type Renewal = Renewal;
 
     fn load(&self, path: &Path) -> Loaded<Suite> {
-        Python::attach(|py| {
+        attach_as_thread(|py| {
             let source = self.read(py, path);
             let suite = source.as_ref().map_err(Clone::clone).and_then(|source| {
                 let replaced = sourced(py, path, source)?;
@@ -79,7 +80,7 @@ impl Loader for PythonLoader {
     }
 
     fn renew(&self, changed: &[PathBuf]) -> Renewal {
-        Python::attach(|py| {
+        attach_as_thread(|py| {
             let renewal =
                 py.import(HELPERS).and_then(|helpers| helpers.call_method1("Renewal", (as_text(changed),)));
             Renewal(logged(py, "Helper modules cannot be imported anew", renewal).map(Bound::unbind))
@@ -87,7 +88,7 @@ impl Loader for PythonLoader {
     }
 
     fn forget(&self, path: &Path) {
-        Python::attach(|py| {
+        attach_as_thread(|py| {
             let forget = || {
                 let old = modules(py)?.call_method1("pop", (module_name(path), py.None()))?;
                 if old.is_none() { Ok(()) } else { call_hook(&old, UNLOAD_HOOK) }
@@ -130,7 +131,7 @@ pub struct Renewal(Option<Py<PyAny>>);
 impl Drop for Renewal {
     fn drop(&mut self) {
         if let Some(renewal) = self.0.take() {
-            Python::attach(|py| {
+            attach_as_thread(|py| {
                 let finished = renewal.bind(py).call_method0("finish");
                 logged(py, "Helper modules cannot be put back", finished);
             });

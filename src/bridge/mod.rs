@@ -12,6 +12,7 @@
 //!   handlers see; [`handshake`] and [`handshake_checks`], the opening handshake; [`extensions`],
 //!   [`extension_parameters`] and [`deflate_framer`], what it negotiates
 //! - [`payload`], [`socket`], [`transport`], [`detach`], [`limits`] – below them
+//! - `threads` – a handler's thread for the system, `python_thread` for Python
 //! - [`exceptions`], [`python_logging`] – classes that Python defines and Rust raises; log records
 
 pub mod connection;
@@ -35,6 +36,7 @@ pub mod loader;
 pub mod payload;
 mod python2;
 pub mod python_logging;
+pub(crate) mod python_thread;
 pub mod request;
 pub mod running;
 pub mod socket;
@@ -48,6 +50,5 @@ pub mod util;
 /// Gives this process, a forked child, its own of what each process has one of.
 pub(crate) fn renew_after_fork() {
     detach::GATE.renew();
-    threads::THREADS.renew();
     socket::cork::CORKED.renew();
 }

@@ -1,13 +1,14 @@
 //! The socket of a handler: blocking reads and writes, called detached from Python. What never waits says so.
 
 pub(super) mod cork;
+mod linger;
 mod open_frame;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -34,16 +35,17 @@ const READ_PATIENCE: Duration = Duration::from_millis(200);
 /// Where a frame header's 8-byte length ends (RFC 6455 section 5.2).
 const LONG_LENGTH_END: usize = 10;
 
-/// How long a peer may go on with a frame that was refused.
-const LINGER: Duration = Duration::from_secs(5);
-
 /// The most that one raw read returns, however much is asked for.
 const RAW_READ: usize = 1 << 20;
 
 /// A connection's socket. Reading and writing share no lock, so one thread may wait for a message while
 /// another sends.
 pub struct Socket {
-    stream: RwLock<Option<Arc<Duplex>>>,
+    link: RwLock<Link>,
+    /// Whether the peer has sent a close frame, after which it sends nothing more (RFC 6455 section 5.5.1).
+    heard_close: AtomicBool,
+    /// Whether nobody waits for the peer any more.
+    is_cut: AtomicBool,
     unread: Mutex<BytesMut>,
     /// How many bytes of a frame that was refused are still to come; the next frame is behind them. Changed with
     /// `unread` locked only.
@@ -56,6 +58,14 @@ pub struct Socket {
     pub peer: SocketAddr,
     /// What went over it.
     pub counters: Counters,
+}
+
+/// How far a connection is.
+enum Link {
+    Open(Arc<Duplex>),
+    /// It is closed for everybody here; the peer gets what was sent to it.
+    Ending(Arc<Duplex>),
+    Closed,
 }
 
 /// Why a frame could not be read.
@@ -114,7 +124,9 @@ impl Socket {
         // Refused by the system: then a silent connection keeps its memory, and nobody is asked.
         let _ = stream.set_read_timeout(Some(READ_PATIENCE));
         Self {
-            stream: RwLock::new(Some(Arc::new(stream))),
+            link: RwLock::new(Link::Open(Arc::new(stream))),
+            heard_close: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
             heartbeat: ping.map(Heartbeat::new),
             unread: Mutex::new(BytesMut::from(unread.as_ref())),
             refused: AtomicU64::new(0),
@@ -127,7 +139,10 @@ impl Socket {
 
     /// The socket, or the error that Python gives for a closed file.
     fn open(&self) -> io::Result<Arc<Duplex>> {
-        self.stream.read().clone().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+        match &*self.link.read() {
+            Link::Open(stream) => Ok(Arc::clone(stream)),
+            Link::Ending(_) | Link::Closed => Err(io::Error::from_raw_os_error(libc::EBADF)),
+        }
     }
 
     /// One raw read of at most `max` bytes; empty at the end of the stream.
@@ -411,6 +426,9 @@ impl Socket {
     /// Counts a frame that begins to be read.
     fn count(&self, header: &FrameHeader, header_length: usize) {
         self.counters.received(header_length as u64 + header.payload_length);
+        if header.opcode == opcode::CLOSE {
+            self.heard_close.store(true, Ordering::Relaxed);
+        }
         if header.fin && !opcode::is_control(header.opcode) {
             self.counters.message_given();
         }
@@ -503,9 +521,10 @@ impl Socket {
         true
     }
 
-    /// Cuts the connection, both ways: threads that wait for it wake up. The descriptor stays until `close`.
+    /// Cuts the connection, both ways: threads that wait for it wake up. The descriptor stays until `close` is done.
     pub fn shut(&self) {
-        if let Ok(stream) = self.open() {
+        self.is_cut.store(true, Ordering::Relaxed);
+        if let Link::Open(stream) | Link::Ending(stream) = &*self.link.read() {
             stream.shut();
         }
     }
@@ -517,27 +536,17 @@ impl Socket {
 
     /// Ends the connection as pywebsocket's server does: no more sending, then the descriptor is closed (once
     /// the last call that uses it returns). Later calls fail with EBADF, never with another connection's
-    /// descriptor.
+    /// descriptor. A peer that still sends is waited for, so that it gets all that was sent to it.
     pub fn close(&self) {
-        if self.is_within_refused() {
-            self.linger();
-        }
-        if let Some(stream) = self.stream.write().take() {
-            stream.close();
-        }
-    }
-}
-
-impl Socket {
-    /// Lets the peer send for a while. A connection that is closed with bytes unread is reset, and the peer may lose our
-    /// close frame by that (RFC 6455 section 7.1.1).
-    fn linger(&self) {
-        let Ok(stream) = self.open() else { return };
-        stream.close();
-        let end = Instant::now() + LINGER;
-        let mut waste = [0; READ_AHEAD];
-        let _ = stream.set_read_timeout(Some(LINGER));
-        while Instant::now() < end && matches!(stream.read(&mut waste), Ok(1..)) {}
+        let stream = {
+            let mut link = self.link.write();
+            let Link::Open(stream) = &*link else { return };
+            let stream = Arc::clone(stream);
+            *link = Link::Ending(Arc::clone(&stream));
+            stream
+        };
+        linger::end(&stream, self.heard_close.load(Ordering::Relaxed), &self.is_cut);
+        *self.link.write() = Link::Closed;
     }
 }
 

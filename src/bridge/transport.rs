@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -114,20 +114,40 @@ impl Duplex {
 
     /// Waits until a read gives something, be it the end of the stream or an error; `false` when `limit` is over before.
     pub fn wait_readable(&self, limit: Option<Duration>) -> io::Result<bool> {
-        let socket = match self {
-            Self::Tcp(socket) => socket.as_fd(),
-            Self::Unix(socket) => socket.as_fd(),
-            Self::Tls(tls) => tls.socket.as_fd(),
-            Self::Traced(traced) => return traced.inner.wait_readable(limit),
-        };
+        self.wait_for(PollFlags::IN, limit)
+    }
+
+    /// Waits until one of `events` is so, or the connection has failed; `false` when `limit` is over before.
+    pub fn wait_for(&self, events: PollFlags, limit: Option<Duration>) -> io::Result<bool> {
         // Longer than the system takes: some days.
         let limit =
             limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: 1 << 20, tv_nsec: 0 }));
-        match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], limit.as_ref()) {
+        match poll(&mut [PollFd::from_borrowed_fd(self.descriptor(), events)], limit.as_ref()) {
             Ok(count) => Ok(count > 0),
             // A read will find out.
             Err(Errno::INTR) => Ok(true),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+            Self::Tls(tls) => tls.socket.as_fd(),
+            Self::Traced(traced) => traced.inner.descriptor(),
+        }
+    }
+
+    /// Takes bytes from the wire that nobody wants any more, as they are there: still encrypted, and not recorded. Does
+    /// not wait: `WouldBlock`; 0 at the end of the stream.
+    pub fn discard(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        let flags = libc::MSG_DONTWAIT;
+        match self {
+            Self::Tcp(socket) => SockRef::from(socket).recv_with_flags(buffer, flags),
+            Self::Unix(socket) => SockRef::from(socket).recv_with_flags(buffer, flags),
+            Self::Tls(tls) => tls.socket.recv_with_flags(buffer, flags),
+            Self::Traced(traced) => traced.inner.discard(buffer),
         }
     }
 
@@ -251,19 +271,28 @@ impl Duplex {
         };
     }
 
-    /// No more sending. Waits for nothing, and wakes a thread that waits to write.
-    pub fn close(&self) {
+    /// No more sending. Waits for nothing, and wakes a thread that waits to write. `false`: TLS has something to say
+    /// first and the peer does not take it now; to be called again.
+    pub fn close(&self) -> bool {
         // A peer that is gone already is no error here.
         let _ = match self {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
             Self::Unix(socket) => socket.shutdown(Shutdown::Write),
-            Self::Tls(tls) => tls.close(),
+            Self::Tls(tls) => {
+                if !tls.say_close() {
+                    return false;
+                }
+                tls.socket.shutdown(Shutdown::Write)
+            }
             Self::Traced(traced) => {
+                if !traced.inner.close() {
+                    return false;
+                }
                 traced.trace.closed_by_server();
-                traced.inner.close();
                 Ok(())
             }
         };
+        true
     }
 }
 
@@ -355,14 +384,19 @@ impl Tls {
 
     /// Sends what the session has to say by itself, an alert (RFC 8446 section 6). Not if that would have to wait:
     /// for a peer that does not read, or for another thread's turn to write; then it goes out with the next data.
-    fn send_pending(&self) {
-        let Some(mut outgoing) = self.outgoing.try_lock() else { return };
-        if drain(&mut self.session.lock(), &mut outgoing).is_ok() {
-            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-            // A peer that is gone shows up at the next read.
-            let sent = self.socket.send_with_flags(&outgoing, flags).unwrap_or(0);
-            outgoing.drain(..sent);
+    /// Whether the peer has to read first.
+    fn send_pending(&self) -> bool {
+        let Some(mut outgoing) = self.outgoing.try_lock() else { return false };
+        if drain(&mut self.session.lock(), &mut outgoing).is_err() || outgoing.is_empty() {
+            return false;
         }
+        match self.socket.send_with_flags(&outgoing, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
+            Ok(sent) => drop(outgoing.drain(..sent)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // A peer that is gone shows up at the next read.
+            Err(_) => return false,
+        }
+        !outgoing.is_empty()
     }
 
     fn send_now(&self, bytes: &[u8]) -> io::Result<()> {
@@ -371,10 +405,10 @@ impl Tls {
         Ok(())
     }
 
-    fn close(&self) -> io::Result<()> {
+    /// Says that no more data comes; `false` when that is not out yet.
+    fn say_close(&self) -> bool {
         self.session.lock().send_close_notify();
-        self.send_pending();
-        self.socket.shutdown(Shutdown::Write)
+        !self.send_pending()
     }
 }
 

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::log_request;
 use super::script::Scripts;
 use super::stream::{Socket, Stream};
 use super::tls::{AcceptError, Tls};
-use crate::config::PolicyConfig;
+use crate::config::{LINGER_AT_STOP, LINGER_BYTES, LINGER_TIME, PolicyConfig};
 use crate::handlers::{HandlerConnection, HandlerHost, ReadyHandler};
 use crate::http::error_page::{error_page, python_repr};
 use crate::http::files::Files;
@@ -28,10 +28,8 @@ use crate::trace::{Opening, Trace};
 
 /// How much room there is for one read, in bytes: more than most request heads.
 const READ_SIZE: usize = 4096;
-/// How much is read, and for how long, after the last response, so that the client gets to see it: closing
-/// with bytes unread would reset the connection.
-const MAX_LINGER_BYTES: usize = 1024 * 1024;
-const MAX_LINGER_TIME: Duration = Duration::from_secs(2);
+/// How much is read at once from a client that sends on after the last response.
+const WASTE_SIZE: usize = 16 * 1024;
 
 /// What a client gets that speaks HTTP where TLS is spoken.
 const USE_TLS: &str = "This port speaks TLS; use https:// or wss:// instead of http:// or ws://";
@@ -81,8 +79,11 @@ async fn serve_fallibly(context: Arc<Context>, socket: Socket, peer: SocketAddr)
             tracing::warn!(target: LOG_REQUEST, "{}: a request without TLS", peer.ip());
             connect(Stream::Plain(socket)).end_with(&error_page(400, None, Some(USE_TLS), false)).await
         }
-        Some(Ok(Err(AcceptError::Io(error)))) => {
+        Some(Ok(Err(AcceptError::Io(error, socket)))) => {
             tracing::info!(target: LOG_REQUEST, "{}: no TLS handshake: {error}", peer.ip());
+            if let Some(socket) = socket {
+                linger(socket, context.stop.clone()).await;
+            }
             Ok(())
         }
         Some(Err(_)) => {
@@ -112,17 +113,22 @@ enum Next {
 
 impl Connection {
     async fn run(mut self) -> io::Result<()> {
+        let stop = self.context.stop.clone();
         loop {
             let mut head = match self.next().await? {
                 Next::Request(head) => head,
-                Next::End(response) if response.is_empty() => return Ok(()),
+                // A stop, and nothing is under way.
+                Next::End(response) if response.is_empty() && self.is_idle() && stop.is_cancelled() => {
+                    return Ok(());
+                }
+                Next::End(response) if response.is_empty() => return self.linger().await,
                 Next::End(response) => return self.end_with(&response).await,
             };
             let policy = match self.policy().await {
                 Ok(policy) => policy,
                 Err(error) => {
                     self.log_failure(&error);
-                    return Ok(());
+                    return self.linger().await;
                 }
             };
             if !policy.authorizes(head.header("Authorization")) {
@@ -149,10 +155,20 @@ impl Connection {
             tracing::info!(target: LOG_REQUEST, "{reason}");
             // pywebsocket's words for files and CGI scripts.
             tracing::info!(target: LOG_REQUEST, "Fallback to CGIHTTPRequestHandler");
-            if !self.answer(head).await? {
-                return self.linger().await;
+            match self.answer(head).await {
+                Ok(true) => {}
+                Ok(false) => return self.linger().await,
+                Err(error) => {
+                    self.linger().await?;
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// Whether the client has sent nothing that is not answered.
+    fn is_idle(&self) -> bool {
+        self.skip == 0 && self.input.is_empty()
     }
 
     /// Logs, in pywebsocket's words, that this request cannot be answered.
@@ -252,22 +268,39 @@ impl Connection {
     }
 
     /// Closes our side, and reads on for a while so that the client can read the last response.
-    async fn linger(mut self) -> io::Result<()> {
-        self.socket.shutdown().await?;
-        let stop = self.context.stop.clone();
-        let drain = async {
-            let mut read = 0;
-            while read < MAX_LINGER_BYTES {
-                self.input.clear();
-                match self.receive().await? {
-                    0 => break,
-                    count => read += count,
-                }
+    async fn linger(self) -> io::Result<()> {
+        drop(self.input);
+        linger(self.socket, self.context.stop.clone()).await;
+        Ok(())
+    }
+}
+
+/// Closes our side of `socket`, and reads on within the limits until the client closes its own. A stop makes it short.
+async fn linger(socket: impl AsyncRead + AsyncWrite, stop: CancellationToken) {
+    let (mut reader, mut writer) = tokio::io::split(socket);
+    // What TLS has to say at the end may have to wait for a client that sends all it has before it reads.
+    let shut = async {
+        // Out of TLS or not: a client that is gone does not wait for it.
+        let _ = writer.shutdown().await;
+    };
+    let drain = async {
+        let mut waste = Vec::with_capacity(WASTE_SIZE);
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            waste.clear();
+            match reader.read_buf(&mut waste).await {
+                Ok(0) | Err(_) => break,
+                Ok(count) => left = left.saturating_sub(count as u64),
             }
-            Ok(())
-        };
-        // Out of time, or the server stops: that is the end, too.
-        let drained = stop.run_until_cancelled(timeout(MAX_LINGER_TIME, drain)).await;
-        drained.and_then(Result::ok).unwrap_or(Ok(()))
+        }
+    };
+    let stopped = async {
+        stop.cancelled().await;
+        sleep(LINGER_AT_STOP).await;
+    };
+    tokio::select! {
+        ((), ()) = async { tokio::join!(shut, drain) } => {}
+        () = stopped => {}
+        () = sleep(LINGER_TIME) => {}
     }
 }

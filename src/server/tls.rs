@@ -73,13 +73,14 @@ impl Tls {
 
     /// The TLS handshake. A client that speaks HTTP gets its socket back in [`AcceptError::Http`].
     pub(super) async fn accept(&self, socket: Patient<Socket>) -> Result<Stream, AcceptError> {
-        match socket.get_ref().first_byte().await? {
+        match socket.get_ref().first_byte().await.map_err(|error| AcceptError::Io(error, None))? {
             // Every HTTP method begins with a letter, every TLS handshake with 0x16 (RFC 8446 section 5.1).
             Some(byte) if byte.is_ascii_alphabetic() => return Err(AcceptError::Http(socket)),
             Some(_) => {}
-            None => return Err(AcceptError::Io(io::ErrorKind::UnexpectedEof.into())),
+            None => return Err(AcceptError::Io(io::ErrorKind::UnexpectedEof.into(), None)),
         }
-        let stream = TlsAcceptor::from(self.current.load_full()).accept(socket).await?;
+        let accept = TlsAcceptor::from(self.current.load_full()).accept(socket).into_fallible();
+        let stream = accept.await.map_err(|(error, socket)| AcceptError::Io(error, Some(socket)))?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 
@@ -126,14 +127,8 @@ impl Tls {
 pub(super) enum AcceptError {
     /// It speaks HTTP without TLS.
     Http(Patient<Socket>),
-    /// The handshake failed; the client has been told why.
-    Io(io::Error),
-}
-
-impl From<io::Error> for AcceptError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
+    /// The handshake failed; the client has been told why on this socket, if there was a handshake.
+    Io(io::Error, Option<Patient<Socket>>),
 }
 
 /// The states of all files that `config` names. `None`: not there.
