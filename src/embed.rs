@@ -23,6 +23,7 @@ use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
 use crate::bridge::python_logging;
 use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, Secret, TlsConfig};
+use crate::deadline;
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
@@ -53,8 +54,10 @@ pub struct Server {
 fn ping_config(options: &Bound<'_, PyAny>) -> PyResult<Option<PingConfig>> {
     let seconds = |name, default: f64| {
         let seconds = options.getattr_opt(name)?.map_or(Ok(default), |value| value.extract())?;
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|_| PyValueError::new_err(format!("{name} must be a number of seconds, such as 20")))
+        deadline::seconds(seconds).ok_or_else(|| {
+            let text = format!("{name} must be a number of seconds from 0 to 1000000000, such as 20");
+            PyValueError::new_err(text)
+        })
     };
     let (interval, timeout) = (seconds("ping_interval", 0.0)?, seconds("ping_timeout", 20.0)?);
     if timeout.is_zero() {

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use super::detach::detached;
 use super::socket::Socket;
+use crate::deadline;
 use crate::handlers::traffic::{ConnectionStatus, Totals};
 use crate::websocket::close::encode_body;
 use crate::websocket::frame::{FrameHeader, opcode};
@@ -149,7 +150,7 @@ fn about_to_close(py: Python<'_>) -> Vec<Arc<Socket>> {
 /// Sends close frames; where a handler is sending, behind what it sends, if that ends in `time`.
 fn say_goodbye(mut unsent: Vec<Arc<Socket>>, time: Duration) {
     let frame = goodbye();
-    let deadline = Instant::now() + time;
+    let deadline = deadline::after(time);
     loop {
         unsent.retain(|socket| !socket.send_close_now(&frame));
         if unsent.is_empty() || Instant::now() >= deadline {
@@ -176,7 +177,7 @@ fn goodbye() -> Vec<u8> {
 }
 
 fn wait_until_gone(time: Duration) -> usize {
-    let deadline = Instant::now() + time;
+    let deadline = deadline::after(time);
     let mut entries = TABLE.entries.lock();
     while !entries.is_empty() {
         if TABLE.gone.wait_until(&mut entries, deadline).timed_out() {

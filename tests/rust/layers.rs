@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 20] = [
+/// What each part of `src/` may name with `crate::`; `error`, `config` and `deadline` are open to all.
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "forks", "program"]),
     ("embed", &["bridge", "handlers", "http", "logging", "server"]),
@@ -32,6 +32,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("cli", &[]),
     ("python_files", &[]),
     ("config", &[]),
+    ("deadline", &[]),
     ("error", &[]),
     ("logging", &[]),
     ("shutdown", &["logging"]),
@@ -104,6 +105,26 @@ fn secrets_are_compared_in_constant_time_only() {
     assert!(!text.contains("PartialEq for Secret") && !text.contains("Deref for Secret"));
 }
 
+/// A time that somebody has chosen may be too long to be added to a clock, which panics: `deadline` looks after that.
+#[test]
+fn only_constants_are_added_to_clocks() {
+    let mut files = Vec::new();
+    source_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    files.retain(|file| !file.ends_with("deadline.rs") && !file.ends_with("tests.rs"));
+    let mut broken = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("UTF-8");
+        for line in text.lines() {
+            let summand = line.split("now() + ").nth(1).and_then(|rest| rest.chars().next());
+            let is_constant = summand.is_none_or(char::is_uppercase);
+            if !is_constant || line.contains("from_secs_f") || line.contains("seconds_f64(") {
+                broken.push(format!("{}: {}", file.display(), line.trim()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "use deadline::after and deadline::seconds:\n{}", broken.join("\n"));
+}
+
 #[test]
 fn each_layer_names_only_what_lies_below() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -116,7 +137,8 @@ fn each_layer_names_only_what_lies_below() {
         let allowed = rules.get(part.as_str()).unwrap_or_else(|| panic!("no rule for {part}: add one here"));
         let text = fs::read_to_string(file).expect("UTF-8");
         for named in named_parts(&text) {
-            let open_to_all = ["config", "error", "_native", part.as_str()].contains(&named.as_str());
+            let open_to_all =
+                ["config", "deadline", "error", "_native", part.as_str()].contains(&named.as_str());
             if !open_to_all && !allowed.contains(&named.as_str()) {
                 broken.push(format!("{}: crate::{named}", file.display()));
             }
