@@ -10,6 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::detach::detached;
+use super::locks::Lock;
 use super::socket::Socket;
 use crate::deadline;
 use crate::handlers::traffic::{ConnectionStatus, Totals};
@@ -29,7 +30,7 @@ const SEND_PERIOD: Duration = Duration::from_millis(5);
 static TABLE: Table = Table { entries: Mutex::new(BTreeMap::new()), gone: Condvar::new() };
 
 /// What went over connections that have ended. Locked only while the table is, so that nothing is counted twice.
-static ENDED: Mutex<Option<Totals>> = Mutex::new(None);
+static ENDED: Lock<Option<Totals>> = Lock::new(None);
 
 /// The lock is held for moments only, and never while Python code runs.
 struct Table {

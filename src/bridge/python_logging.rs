@@ -51,6 +51,7 @@ impl Logger {
 
     /// Whether a record of `level` would be written.
     pub fn enabled(&self, py: Python<'_>, level: Level) -> bool {
+        super::locks::none_is_held();
         self.get(py)
             .and_then(|logger| logger.call_method1("isEnabledFor", (level as i32,)))
             .and_then(|enabled| enabled.is_truthy())
