@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -21,6 +21,7 @@ use crate::bridge::dispatch::Dispatcher;
 use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
+use crate::bridge::locks::Lock;
 use crate::bridge::python_logging;
 use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, Secret, TlsConfig};
 use crate::deadline;
@@ -43,9 +44,9 @@ pub struct Server {
     on_error: Option<Py<PyAny>>,
     options: Arc<Options>,
     /// `None` once closed.
-    listeners: Mutex<Option<Listeners>>,
+    listeners: Lock<Option<Listeners>>,
     /// The stop of the `serve` call that is under way.
-    serving: Mutex<Option<CancellationToken>>,
+    serving: Lock<Option<CancellationToken>>,
     /// Notified with `serving` locked, when a `serve` call is over.
     served: Condvar,
 }
@@ -149,8 +150,8 @@ impl Server {
             registry,
             on_error,
             options: Arc::new(Options(options)),
-            listeners: Mutex::new(Some(listeners)),
-            serving: Mutex::new(None),
+            listeners: Lock::new(Some(listeners)),
+            serving: Lock::new(None),
             served: Condvar::new(),
         })
     }
@@ -193,7 +194,7 @@ impl Server {
                 stop.cancel();
             }
             while serving.is_some() {
-                self.served.wait(&mut serving);
+                self.served.wait(serving.guard());
             }
         });
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -27,14 +27,14 @@ const LAST_GRACE: Duration = Duration::from_millis(500);
 const SEND_GRACE: Duration = Duration::from_millis(500);
 const SEND_PERIOD: Duration = Duration::from_millis(5);
 
-static TABLE: Table = Table { entries: Mutex::new(BTreeMap::new()), gone: Condvar::new() };
+static TABLE: Table = Table { entries: Lock::new(BTreeMap::new()), gone: Condvar::new() };
 
 /// What went over connections that have ended. Locked only while the table is, so that nothing is counted twice.
 static ENDED: Lock<Option<Totals>> = Lock::new(None);
 
 /// The lock is held for moments only, and never while Python code runs.
 struct Table {
-    entries: Mutex<BTreeMap<u64, Entry>>,
+    entries: Lock<BTreeMap<u64, Entry>>,
     /// Notified when an entry is removed.
     gone: Condvar,
 }
@@ -181,7 +181,7 @@ fn wait_until_gone(time: Duration) -> usize {
     let deadline = deadline::after(time);
     let mut entries = TABLE.entries.lock();
     while !entries.is_empty() {
-        if TABLE.gone.wait_until(&mut entries, deadline).timed_out() {
+        if TABLE.gone.wait_until(entries.guard(), deadline).timed_out() {
             break;
         }
     }

@@ -77,6 +77,11 @@ impl<T> Lock<T> {
 }
 
 impl<'a, T> Held<'a, T> {
+    /// For a `Condvar` to wait with, detached from Python.
+    pub fn guard(&mut self) -> &mut MutexGuard<'a, T> {
+        &mut self.0
+    }
+
     fn of(guard: MutexGuard<'a, T>) -> Self {
         #[cfg(debug_assertions)]
         count::add(&count::LOCKS, 1);

@@ -105,6 +105,22 @@ fn secrets_are_compared_in_constant_time_only() {
     assert!(!text.contains("PartialEq for Secret") && !text.contains("Deref for Secret"));
 }
 
+/// Where Python may be called, locks are those that are checked for being held then. The gate is the one exception.
+#[test]
+fn locks_beside_python_are_checked_ones() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![source.join("embed.rs")];
+    source_files(&source.join("bridge"), &mut files);
+    let unchecked = |file: &PathBuf| {
+        let text = fs::read_to_string(file).expect("UTF-8");
+        let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let names = |word: &str| code.iter().any(|line| line.contains(word));
+        names("pyo3") && (names("Mutex") || names("RwLock")) && !file.ends_with("bridge/detach.rs")
+    };
+    files.retain(unchecked);
+    assert!(files.is_empty(), "use bridge::locks::Lock: {files:?}");
+}
+
 /// A time that somebody has chosen may be too long to be added to a clock, which panics: `deadline` looks after that.
 #[test]
 fn only_constants_are_added_to_clocks() {
