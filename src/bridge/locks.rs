@@ -115,6 +115,7 @@ pub struct Turn(());
 
 impl Turn {
     /// The turn begins; it ends when this is dropped.
+    #[must_use]
     pub fn begin() -> Self {
         #[cfg(debug_assertions)]
         count::add(&count::TURNS, 1);

@@ -236,6 +236,6 @@ pub(super) fn are_plain(options: &Bound<'_, PyAny>) -> bool {
     let values = own.get().0.lock();
     [Filters::IncomingFrame, Filters::IncomingMessage].iter().all(|&which| {
         let list = values.filters[which as usize].as_ref().map(|list| list.bind(options.py()));
-        list.is_none_or(|list| list.is_exact_instance_of::<PyList>())
+        list.is_none_or(PyAnyMethods::is_exact_instance_of::<PyList>)
     })
 }

@@ -205,7 +205,7 @@ impl<L: Loader> Reloader<L> {
 
     /// Waits for something to happen; `None`: without end.
     fn wait(&mut self, patience: Option<Duration>) -> Woken {
-        let deadline = patience.map(|patience| deadline::after(patience));
+        let deadline = patience.map(deadline::after);
         loop {
             let mut ready = vec![PollFd::new(&self.inbox, PollFlags::IN)];
             ready.extend(self.watches.as_ref().map(|watches| PollFd::new(watches, PollFlags::IN)));
