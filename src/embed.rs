@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -21,9 +21,11 @@ use crate::bridge::dispatch::Dispatcher;
 use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
+use crate::bridge::locks::Lock;
 use crate::bridge::python_logging;
 use crate::bridge::python_thread::attach_as_thread;
 use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, Secret, TlsConfig};
+use crate::deadline;
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
@@ -44,9 +46,9 @@ pub struct Server {
     on_error: Option<Py<PyAny>>,
     options: Arc<Options>,
     /// `None` once closed.
-    listeners: Mutex<Option<Listeners>>,
+    listeners: Lock<Option<Listeners>>,
     /// The stop of the `serve` call that is under way.
-    serving: Mutex<Option<CancellationToken>>,
+    serving: Lock<Option<CancellationToken>>,
     /// Notified with `serving` locked, when a `serve` call is over.
     served: Condvar,
 }
@@ -55,8 +57,10 @@ pub struct Server {
 fn ping_config(options: &Bound<'_, PyAny>) -> PyResult<Option<PingConfig>> {
     let seconds = |name, default: f64| {
         let seconds = options.getattr_opt(name)?.map_or(Ok(default), |value| value.extract())?;
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|_| PyValueError::new_err(format!("{name} must be a number of seconds, such as 20")))
+        deadline::seconds(seconds).ok_or_else(|| {
+            let text = format!("{name} must be a number of seconds from 0 to 1000000000, such as 20");
+            PyValueError::new_err(text)
+        })
     };
     let (interval, timeout) = (seconds("ping_interval", 0.0)?, seconds("ping_timeout", 20.0)?);
     if timeout.is_zero() {
@@ -149,8 +153,8 @@ impl Server {
             registry,
             on_error,
             options: Arc::new(Options(options)),
-            listeners: Mutex::new(Some(listeners)),
-            serving: Mutex::new(None),
+            listeners: Lock::new(Some(listeners)),
+            serving: Lock::new(None),
             served: Condvar::new(),
         })
     }
@@ -193,7 +197,7 @@ impl Server {
                 stop.cancel();
             }
             while serving.is_some() {
-                self.served.wait(&mut serving);
+                self.served.wait(serving.guard());
             }
         });
     }

@@ -6,6 +6,7 @@
 //! - [`embed`] – the same server inside somebody else's Python process
 //! - [`check`] – `wshost check`: loads every handler and says what is wrong; [`scaffold`] – `wshost new`
 //! - [`cli`] – the command line → [`config::Config`]
+//! - [`deadline`] – times that people choose, kept small enough to count with
 //! - [`config`] – plain data, each field with its default and why
 //! - [`error`] – what stops the start
 //! - [`logging`] – `tracing`, in pywebsocket's line format
@@ -28,6 +29,7 @@ pub mod check;
 pub mod children;
 pub mod cli;
 pub mod config;
+pub mod deadline;
 pub mod embed;
 pub mod error;
 pub mod forks;

@@ -24,6 +24,9 @@ use crate::logging::LOG_SERVER;
 /// What requests carry in clear: credentials and cookies. So nobody else may read the file.
 const MODE: u32 = 0o600;
 
+/// So many bytes stand in one line at most: who reads the file need not take longer ones.
+const PIECE: usize = 1 << 20;
+
 /// A file that connections are recorded in.
 #[derive(Debug)]
 pub struct Trace {
@@ -149,16 +152,15 @@ impl ConnectionTrace {
     }
 
     fn bytes(&self, event: &str, at: Instant, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
+        for piece in bytes.chunks(PIECE) {
+            let (kind, data) = match str::from_utf8(piece) {
+                Ok(text) if text.bytes().all(is_plain) => ("text", text.to_owned()),
+                _ => ("base64", BASE64_STANDARD.encode(piece)),
+            };
+            self.trace.write(&json!({
+                "connection": self.number, "event": event, "at": self.seconds(at), kind: data,
+            }));
         }
-        let (kind, data) = match str::from_utf8(bytes) {
-            Ok(text) if text.bytes().all(is_plain) => ("text", text.to_owned()),
-            _ => ("base64", BASE64_STANDARD.encode(bytes)),
-        };
-        self.trace.write(&json!({
-            "connection": self.number, "event": event, "at": self.seconds(at), kind: data,
-        }));
     }
 
     /// From the start to `time`, in seconds.

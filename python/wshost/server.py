@@ -26,6 +26,14 @@ __all__ = ["Server", "ServerError"]
 _Path = Union[str, "os.PathLike[str]"]
 
 
+def _countable(seconds: float) -> float:
+    """`seconds`, or as long as a thread can wait."""
+    if not seconds >= 0:
+        raise ValueError(f"timeout must be 0 or more seconds, not {seconds!r}")
+    # Half of it: what is left of a time is added to the clock.
+    return min(seconds, threading.TIMEOUT_MAX / 2)
+
+
 class ServerError(RuntimeError):
     """The server did not start; the text has what it said."""
 
@@ -47,6 +55,9 @@ class Server:
         options: more options, as on the command line: `["--tls-self-signed", "--log-level", "debug"]`.
         env: the environment of the server; that of this process if it is not given.
         timeout: seconds to wait for the start, and again for the end.
+
+    Raises:
+        ValueError: `timeout` is no number of seconds.
     """
 
     def __init__(
@@ -64,7 +75,7 @@ class Server:
         self.document_root = self.handlers if document_root is None else Path(document_root).absolute()
         self.host = host
         self.port = port
-        self.timeout = timeout
+        self.timeout = _countable(timeout)
         self._options = list(options)
         self._env = env
         self._process: subprocess.Popen[str] | None = None
@@ -188,7 +199,7 @@ class Server:
         Raises:
             TimeoutError: it is not there within `timeout` seconds (those of the server if not given).
         """
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else _countable(timeout)
         with self._grown:
             if not self._grown.wait_for(lambda: text in self._log, seconds):
                 raise TimeoutError(f"{text!r} is not in the log after {seconds} s; there is:\n{self._log}")

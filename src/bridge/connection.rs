@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use super::detach::detached;
 use super::exceptions::os_error;
+use super::locks::handlers_code_may_run;
 use super::socket::{Socket, carries_data};
 
 /// So many bytes at most are written without letting go of Python, if they go out at once: with many connections that
@@ -151,6 +152,7 @@ pub(crate) fn with_bytes<R>(data: &Bound<'_, PyAny>, use_bytes: impl FnOnce(&[u8
     if data.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err("a bytes-like object is required, not 'str'"));
     }
+    handlers_code_may_run();
     // Others may be changed by another thread while this one is detached: work on a copy.
     let copy = PyBuffer::<u8>::get(data)
         .map_err(|_| {

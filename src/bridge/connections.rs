@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::detach::detached;
+use super::locks::Lock;
 use super::socket::Socket;
 use crate::config::LINGER_AT_STOP;
+use crate::deadline;
 use crate::handlers::traffic::{ConnectionStatus, Totals};
 use crate::websocket::close::encode_body;
 use crate::websocket::frame::{FrameHeader, opcode};
@@ -29,14 +31,14 @@ const LAST_GRACE: Duration = Duration::from_millis(500);
 const SEND_GRACE: Duration = Duration::from_millis(500);
 const SEND_PERIOD: Duration = Duration::from_millis(5);
 
-static TABLE: Table = Table { open: Mutex::new(Open::new()), gone: Condvar::new() };
+static TABLE: Table = Table { open: Lock::new(Open::new()), gone: Condvar::new() };
 
 /// What went over connections that have ended. Locked only while the table is, so that nothing is counted twice.
-static ENDED: Mutex<Option<Totals>> = Mutex::new(None);
+static ENDED: Lock<Option<Totals>> = Lock::new(None);
 
 /// The lock is held for moments only, and never while Python code runs.
 struct Table {
-    open: Mutex<Open>,
+    open: Lock<Open>,
     /// Notified when one is removed.
     gone: Condvar,
 }
@@ -168,7 +170,7 @@ pub fn totals() -> Totals {
 ///
 /// Must be called detached from Python.
 pub fn close_all(grace: Duration) -> usize {
-    let deadline = Instant::now() + grace;
+    let deadline = deadline::after(grace);
     let unsent = Python::attach(about_to_close);
     say_goodbye(unsent, grace.min(SEND_GRACE));
     wait_while(deadline, |open| !open.entries.is_empty());
@@ -214,7 +216,7 @@ fn takes_turn_to_close(py: Python<'_>, request: &Py<PyAny>) -> PyResult<bool> {
 /// Sends close frames; where a handler is sending, behind what it sends, if that ends in `time`.
 fn say_goodbye(mut unsent: Vec<Arc<Socket>>, time: Duration) {
     let frame = close_frame(GOING_AWAY);
-    let deadline = Instant::now() + time;
+    let deadline = deadline::after(time);
     loop {
         unsent.retain(|socket| !socket.send_close_now(&frame));
         if unsent.is_empty() || Instant::now() >= deadline {
@@ -243,5 +245,5 @@ fn close_frame(code: i64) -> Vec<u8> {
 /// Waits as long as `more` says so, until `deadline` at most.
 fn wait_while(deadline: Instant, more: impl Fn(&Open) -> bool) {
     let mut open = TABLE.open.lock();
-    while more(&open) && !TABLE.gone.wait_until(&mut open, deadline).timed_out() {}
+    while more(&open) && !TABLE.gone.wait_until(open.guard(), deadline).timed_out() {}
 }

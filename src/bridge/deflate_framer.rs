@@ -1,6 +1,5 @@
 //! Permessage-deflate (RFC 7692) on a connection: the filters that a processor puts into its stream's options.
 
-use parking_lot::{Mutex, MutexGuard};
 use pyo3::PyClass;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -9,6 +8,7 @@ use super::connection::with_bytes;
 use super::detach::detached;
 use super::frames::encode_text;
 use super::limits::max_message_size;
+use super::locks::Lock;
 use super::python_logging::{Level, Logger, repr};
 use super::util::{DEFLATER_LOG, INFLATER_LOG, MAX_WINDOW_BITS, inflate_error};
 use crate::websocket::deflate::{InflateError, MessageDeflater, MessageInflater};
@@ -58,8 +58,8 @@ struct Incoming {
 /// [`receiving`] and [`sending`] and leaves the objects that filters need out.
 #[pyclass(name = "_PerMessageDeflateFramer", frozen, module = "pywebsocket3.extensions")]
 pub struct DeflateFramer {
-    outgoing: Mutex<Outgoing>,
-    incoming: Mutex<Incoming>,
+    outgoing: Lock<Outgoing>,
+    incoming: Lock<Incoming>,
     /// Whether messages are logged, which only the filters do; asked once.
     logs: bool,
 }
@@ -70,11 +70,20 @@ impl DeflateFramer {
         self.outgoing.lock().enabled = true;
     }
 
-    /// The state of what is sent. It may be held by a thread that waits for the peer, so it is waited for detached.
-    fn outgoing(&self, py: Python<'_>) -> MutexGuard<'_, Outgoing> {
+    /// Does `work` to the state of what is sent. A thread that waits for the peer may have it, so it is waited for
+    /// detached.
+    fn with_outgoing<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Outgoing) -> T + Send) -> T {
         match self.outgoing.try_lock() {
-            Some(outgoing) => outgoing,
-            None => detached(py, || self.outgoing.lock()),
+            Some(mut outgoing) => work(&mut outgoing),
+            None => detached(py, || work(&mut self.outgoing.lock())),
+        }
+    }
+
+    /// The same for the state of what is received, which a thread that inflates may have.
+    fn with_incoming<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Incoming) -> T + Send) -> T {
+        match self.incoming.try_lock() {
+            Some(mut incoming) => work(&mut incoming),
+            None => detached(py, || work(&mut self.incoming.lock())),
         }
     }
 
@@ -85,7 +94,7 @@ impl DeflateFramer {
 
     /// Whether messages are compressed, or sent as they are.
     pub(super) fn compresses(&self, py: Python<'_>) -> bool {
-        self.outgoing(py).enabled
+        self.with_outgoing(py, |outgoing| outgoing.enabled)
     }
 
     /// Compresses a message, or a fragment of one, and gives the payload to `write`, with whether its frame gets RSV1.
@@ -148,14 +157,14 @@ impl DeflateFramer {
     ) -> Self {
         let bits = deflate_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
         Self {
-            outgoing: Mutex::new(Outgoing {
+            outgoing: Lock::new(Outgoing {
                 deflater: MessageDeflater::new(bits, deflate_no_context_takeover),
                 bfinal: false,
                 enabled: false,
                 ongoing: false,
                 mark_next_frame: false,
             }),
-            incoming: Mutex::new(Incoming {
+            incoming: Lock::new(Incoming {
                 // Any window the client uses fits into the largest one.
                 inflater: MessageInflater::new(MAX_WINDOW_BITS),
                 inflate_next: false,
@@ -168,7 +177,7 @@ impl DeflateFramer {
     fn set_bfinal(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
         let py = value.py();
         let value = value.is_truthy()?;
-        self.outgoing(py).bfinal = value;
+        self.with_outgoing(py, |outgoing| outgoing.bfinal = value);
         Ok(())
     }
 
@@ -176,7 +185,7 @@ impl DeflateFramer {
     fn set_compress_outgoing_enabled(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
         let py = value.py();
         let value = value.is_truthy()?;
-        self.outgoing(py).enabled = value;
+        self.with_outgoing(py, |outgoing| outgoing.enabled = value);
         Ok(())
     }
 
@@ -212,7 +221,7 @@ impl OutgoingMessageFilter {
         let py = message.py();
         let payload = if binary { message } else { encode_text(&message)? };
         let framer = self.0.get();
-        if !framer.outgoing(py).enabled {
+        if !framer.compresses(py) {
             return Ok(payload);
         }
         let compressed =
@@ -242,7 +251,7 @@ impl IncomingMessageFilter {
     fn filter<'py>(&self, message: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = message.py();
         let framer = self.0.get();
-        if !std::mem::take(&mut framer.incoming.lock().inflate_next) {
+        if !framer.with_incoming(py, |incoming| std::mem::take(&mut incoming.inflate_next)) {
             return Ok(message);
         }
         let inflated =
@@ -263,8 +272,8 @@ impl IncomingMessageFilter {
     }
 
     /// The next message is compressed.
-    fn decompress_next_message(&self) {
-        self.0.get().incoming.lock().inflate_next = true;
+    fn decompress_next_message(&self, py: Python<'_>) {
+        self.0.get().with_incoming(py, |incoming| incoming.inflate_next = true);
     }
 }
 
@@ -280,7 +289,7 @@ impl OutgoingFrameFilter {
         if opcode::is_control(frame.getattr("opcode")?.extract()?) {
             return Ok(());
         }
-        if self.0.get().outgoing(frame.py()).takes_mark() {
+        if self.0.get().with_outgoing(frame.py(), Outgoing::takes_mark) {
             frame.setattr("rsv1", 1)?;
         }
         Ok(())
@@ -297,7 +306,7 @@ impl IncomingFrameFilter {
     fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
         let marked = frame.getattr("rsv1")?.eq(1)?;
         if marked && !opcode::is_control(frame.getattr("opcode")?.extract()?) {
-            self.0.get().incoming.lock().inflate_next = true;
+            self.0.get().with_incoming(frame.py(), |incoming| incoming.inflate_next = true);
             frame.setattr("rsv1", 0)?;
         }
         Ok(())

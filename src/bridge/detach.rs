@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use pyo3::Python;
 
+use super::locks;
 use crate::per_process::PerProcess;
 
 /// How long a thread at the gate looks whether Python is free before it sleeps: about twice what a handler takes to
@@ -46,6 +47,7 @@ fn take_turn() -> MutexGuard<'static, ()> {
 
 /// Runs `work` attached to Python on a thread that is not, through the gate.
 pub fn attached<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
+    locks::none_is_held();
     let turn = take_turn();
     let value = Python::attach(|py| {
         IS_TAKEN.store(true, Ordering::Relaxed);
@@ -59,9 +61,11 @@ pub fn attached<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
 /// Runs `work`, which may wait (a system call, a lock), detached from Python, and attaches again through the
 /// gate.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    locks::none_is_held();
     let (value, turn) = py.detach(|| {
         IS_TAKEN.store(false, Ordering::Relaxed);
         let value = work();
+        locks::none_is_held();
         (value, take_turn())
     });
     IS_TAKEN.store(true, Ordering::Relaxed);

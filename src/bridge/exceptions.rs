@@ -37,6 +37,7 @@ impl ExceptionClass {
     /// An exception made with these arguments.
     pub fn error_with(&self, arguments: &Bound<'_, PyTuple>) -> PyErr {
         let py = arguments.py();
+        super::locks::none_is_held();
         match self.get(py).and_then(|class| class.call1(arguments)) {
             Ok(value) => PyErr::from_value(value),
             Err(error) => error,

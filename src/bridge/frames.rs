@@ -4,7 +4,6 @@
 //! These functions check as little as the reference's: handlers use them to send what a correct peer must
 //! refuse.
 
-use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
@@ -12,6 +11,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use super::connection::with_bytes;
 use super::exceptions::{BAD_OPERATION, INVALID_FRAME, MESSAGE_TOO_BIG};
+use super::locks::Lock;
 use super::python_logging::{Level, repr};
 use super::socket::RawFrame;
 use crate::websocket::close::{CloseCodeError, encode_body};
@@ -524,7 +524,7 @@ pub struct FragmentedFrameBuilder {
     mask: bool,
     filters: Option<Py<PyAny>>,
     encode_utf8: bool,
-    fragmenter: Mutex<Fragmenter>,
+    fragmenter: Lock<Fragmenter>,
 }
 
 #[pymethods]
@@ -541,7 +541,7 @@ impl FragmentedFrameBuilder {
             mask: mask.is_truthy()?,
             filters: frame_filters,
             encode_utf8: encode_utf8.map_or(Ok(true), |value| value.is_truthy())?,
-            fragmenter: Mutex::default(),
+            fragmenter: Lock::default(),
         })
     }
 
@@ -567,7 +567,7 @@ impl FragmentedFrameBuilder {
 
 /// The next frame of a message: `(end, binary)` as the sender says, `(mask, encode_utf8)` as configured.
 pub(crate) fn build_fragment<'py>(
-    fragmenter: &Mutex<Fragmenter>,
+    fragmenter: &Lock<Fragmenter>,
     payload: &Bound<'py, PyAny>,
     (end, binary): (bool, bool),
     (mask, encode_utf8): (bool, bool),

@@ -1,8 +1,8 @@
 //! `pywebsocket3.http_header_util`: the header grammar as functions on a parsing state.
 
-use parking_lot::Mutex;
 use pyo3::prelude::*;
 
+use super::locks::Lock;
 use crate::websocket::header;
 
 /// A string and how far it was parsed (`head`, in characters).
@@ -10,7 +10,7 @@ use crate::websocket::header;
 pub struct ParsingState {
     data: String,
     chars: Vec<char>,
-    head: Mutex<usize>,
+    head: Lock<usize>,
 }
 
 #[pymethods]
@@ -18,7 +18,7 @@ impl ParsingState {
     #[new]
     fn new(data: String) -> Self {
         let chars = data.chars().collect();
-        Self { data, chars, head: Mutex::new(0) }
+        Self { data, chars, head: Lock::new(0) }
     }
 
     /// The whole string.

@@ -1,7 +1,7 @@
 //! Python: the only module that names PyO3 (with `lib.rs`, which registers it).
 //!
 //! Rules that hold everywhere here: whatever can wait (socket, lock, join) runs inside [`detach::detached`];
-//! classes are `frozen` and `Sync`; no lock is held while Python code runs. Must not import `server`.
+//! classes are `frozen` and `Sync`; no lock is held while Python code runs, which [`locks`] checks. Must not import `server`.
 //!
 //! - [`interpreter`] – starts Python inside the binary
 //! - [`loader`] – handler file → suite; `python2` – one that is still Python 2; [`examine`] – for `wshost check`
@@ -11,7 +11,7 @@
 //! - [`request`], [`connection`], [`stream`], [`frames`], [`util`], [`header_util`] – the objects and functions that
 //!   handlers see; [`handshake`] and [`handshake_checks`], the opening handshake; [`extensions`],
 //!   [`extension_parameters`] and [`deflate_framer`], what it negotiates
-//! - [`payload`], [`socket`], [`transport`], [`detach`], [`limits`] – below them
+//! - [`payload`], [`socket`], [`transport`], [`detach`], [`locks`], [`limits`] – below them
 //! - `threads` – a handler's thread for the system, `python_thread` for Python
 //! - [`exceptions`], [`python_logging`] – classes that Python defines and Rust raises; log records
 
@@ -33,6 +33,7 @@ pub mod host;
 pub mod interpreter;
 pub mod limits;
 pub mod loader;
+pub mod locks;
 pub mod payload;
 mod python2;
 pub mod python_logging;

@@ -5,11 +5,12 @@
 
 use std::thread::{self, ThreadId};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
+use super::locks::{self, Lock};
 use crate::config::{LogConfig, LogLevel};
 use crate::error::StartError;
 use crate::logging::{self, KeptRecord, LOG_REQUEST, LOG_SERVER};
@@ -51,6 +52,7 @@ impl Logger {
 
     /// Whether a record of `level` would be written.
     pub fn enabled(&self, py: Python<'_>, level: Level) -> bool {
+        locks::none_is_held();
         self.get(py)
             .and_then(|logger| logger.call_method1("isEnabledFor", (level as i32,)))
             .and_then(|enabled| enabled.is_truthy())
@@ -159,7 +161,7 @@ pub fn hand_over(py: Python<'_>) -> PyResult<()> {
 }
 
 /// The thread that has taken a kept record and gives it to `logging`.
-static GIVING: Mutex<Option<ThreadId>> = Mutex::new(None);
+static GIVING: Lock<Option<ThreadId>> = Lock::new(None);
 /// Notified when it has done so.
 static GIVEN: Condvar = Condvar::new();
 
@@ -189,7 +191,7 @@ fn next_kept() -> Option<KeptRecord> {
         if other == this {
             return None;
         }
-        GIVEN.wait(&mut giving);
+        GIVEN.wait(giving.guard());
     }
     let record = logging::take_kept()?;
     *giving = Some(this);

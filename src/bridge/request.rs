@@ -39,9 +39,8 @@ impl Request {
     ) -> PyResult<Bound<'py, Self>> {
         let headers = headers_in(py, &head.headers)?;
         let target = PyString::new(py, &head.target).unbind();
-        // Nearly all requests have these in common.
-        let method = PyString::intern(py, &head.method).unbind();
-        let protocol = PyString::intern(py, &head.protocol).unbind();
+        let method = shared(py, &head.method).unbind();
+        let protocol = shared(py, &head.protocol).unbind();
         let handler = RequestHandler {
             client_address: connection.get().remote_addr(py),
             headers: headers.clone().unbind(),
@@ -107,8 +106,51 @@ fn headers_in<'py>(py: Python<'py>, headers: &[(String, String)]) -> PyResult<Bo
     static MESSAGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let message = MESSAGE.import(py, "http.client", "HTTPMessage")?.call0()?;
     for (name, value) in headers {
-        // Connections have their names in common, and some have thousands of connections.
-        message.call_method1(intern!(py, "set_raw"), (PyString::intern(py, name), value))?;
+        message.call_method1(intern!(py, "set_raw"), (shared(py, name), value))?;
     }
     Ok(message)
+}
+
+/// What nearly all requests have in common: methods, protocols, and names of fields as browsers and clients spell them.
+const COMMON: [&str; 34] = [
+    "GET",
+    "HTTP/1.1",
+    "Accept",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Authorization",
+    "Cache-Control",
+    "Connection",
+    "Cookie",
+    "DNT",
+    "Host",
+    "Origin",
+    "Pragma",
+    "Sec-Fetch-Dest",
+    "Sec-Fetch-Mode",
+    "Sec-Fetch-Site",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Version",
+    "Upgrade",
+    "User-Agent",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Real-IP",
+    "connection",
+    "host",
+    "origin",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+    "upgrade",
+    "user-agent",
+];
+
+/// `text` as Python has it. Thousands of connections share what is common. Nothing else that a client sends may be
+/// interned: since Python 3.12 that stays in memory to the end of the process.
+fn shared<'py>(py: Python<'py>, text: &str) -> Bound<'py, PyString> {
+    if COMMON.contains(&text) { PyString::intern(py, text) } else { PyString::new(py, text) }
 }

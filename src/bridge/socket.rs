@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::heartbeat::{Heartbeat, is_pong, may_be_pong};
+use super::locks::Turn;
 use super::stack;
 use super::transport::Duplex;
 use crate::config::PingConfig;
@@ -318,7 +319,15 @@ impl Socket {
                 buffer.copy_within(length..end, 0);
                 self.count(&header, length);
                 let held = end - length;
-                return Ok(Some(OpenFrame { header, held, done: 0, socket: self, stream, unread }));
+                return Ok(Some(OpenFrame {
+                    header,
+                    held,
+                    done: 0,
+                    socket: self,
+                    stream,
+                    unread,
+                    _turn: Turn::begin(),
+                }));
             }
             unread.extend_from_slice(read);
         }
@@ -384,7 +393,7 @@ impl Socket {
         let held = wanted.min(unread.len()).min(buffer.len());
         buffer[..held].copy_from_slice(&unread[..held]);
         unread.advance(held);
-        OpenFrame { header, held, done: 0, socket: self, stream, unread }
+        OpenFrame { header, held, done: 0, socket: self, stream, unread, _turn: Turn::begin() }
     }
 
     /// What [`begin_frame`](Self::begin_frame) gives, if a whole frame that nobody refuses is here already. Never

@@ -1,9 +1,13 @@
 //! The stacks of handler threads: what a connection that waits does not need of its own is given back.
 //!
+//! Code of handlers may run on another stack than its thread's: extensions have coroutines with stacks that they
+//! allocate. The thread's own is left alone then, since what will be returned to lies there.
+//!
 //! Must not import pyo3.
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr;
 
 /// How much below [`release`] stays: more than it and the call that it makes need.
@@ -19,31 +23,37 @@ pub fn mark() {
 }
 
 /// Gives the pages of this thread's stack that lie below the caller back to the system: what deeper calls have left
-/// there is of no use any more. Does nothing on threads of others.
+/// there is of no use any more. Does nothing on threads of others, and on other stacks than the thread's own.
 #[inline(never)]
 pub fn release_unused() {
     if !IS_OURS.get() {
         return;
     }
-    if let Some((lowest, page)) = lowest_address().zip(page_size()) {
-        release(lowest, page);
+    if let Some((stack, page)) = own_stack().zip(page_size()) {
+        release(&stack, page);
     }
 }
 
 /// The part that knows where the stack is in use. Not inlined: a caller's larger frame would reach below `MARGIN`.
 #[inline(never)]
-fn release(lowest: usize, page: usize) {
+fn release(stack: &Range<usize>, page: usize) {
     let here = MaybeUninit::<u8>::uninit();
-    let end = (ptr::from_ref(&here).addr() - MARGIN) / page * page;
-    if end > lowest {
-        // SAFETY: the range is part of this thread's stack, and nothing in it is alive: this frame and that of the call
-        // are within `MARGIN` below `here`, all others are above.
-        unsafe { libc::madvise(ptr::without_provenance_mut(lowest), end - lowest, libc::MADV_DONTNEED) };
+    let here = ptr::from_ref(&here).addr();
+    if !stack.contains(&here) {
+        return;
+    }
+    let end = here.saturating_sub(MARGIN) / page * page;
+    if end > stack.start {
+        // SAFETY: the range is part of this thread's stack, on which this code runs, and nothing in it is alive: this
+        // frame and that of the call are within `MARGIN` below `here`, all others are above.
+        unsafe {
+            libc::madvise(ptr::without_provenance_mut(stack.start), end - stack.start, libc::MADV_DONTNEED);
+        }
     }
 }
 
-/// Where this thread's stack ends. `None`: the system does not say.
-fn lowest_address() -> Option<usize> {
+/// The addresses of the stack that this thread was started with. `None`: the system does not say.
+fn own_stack() -> Option<Range<usize>> {
     let mut attributes = MaybeUninit::uninit();
     let mut lowest = ptr::null_mut();
     let mut size = 0;
@@ -55,7 +65,7 @@ fn lowest_address() -> Option<usize> {
         }
         let failed = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut lowest, &raw mut size);
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        (failed == 0).then(|| lowest.addr())
+        (failed == 0).then(|| lowest.addr()..lowest.addr().saturating_add(size))
     }
 }
 
@@ -107,5 +117,17 @@ mod tests {
         let all = (64 << 10) / page_size().unwrap();
         assert_eq!(left(false), (all, all));
         assert_eq!(left(true), (all, 0));
+    }
+
+    #[test]
+    fn a_stack_that_the_code_does_not_run_on_is_left_alone() {
+        // Below this thread's stack, where memory for it lies, or above.
+        let pages = vec![7u8; 16 * page_size().unwrap()];
+        let start = pages.as_ptr().addr();
+        let other = start.next_multiple_of(page_size().unwrap())..start + pages.len();
+        release(&other, page_size().unwrap());
+        assert!(pages.iter().all(|&byte| byte == 7));
+        let above = usize::MAX - pages.len()..usize::MAX;
+        release(&above, page_size().unwrap());
     }
 }

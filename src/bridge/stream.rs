@@ -12,7 +12,6 @@ mod sending;
 
 use std::collections::VecDeque;
 
-use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -23,6 +22,7 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 use super::connection::{Connection, unpack_pair, with_bytes};
 use super::exceptions::{BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8};
 use super::frames::{self, Fragmenter, Frame, control_frame, create_closing_handshake_body};
+use super::locks::{Lock, handlers_code_may_run};
 use super::python_logging::{Level, Logger, repr};
 use super::stream_options::{self, Filters, Switch};
 use crate::websocket::close::{CloseBodyError, parse_body};
@@ -56,14 +56,15 @@ pub struct Stream {
     options: Reference,
     /// Whether frames are logged; asked once, so that a frame costs nothing when they are not.
     fine: bool,
-    receiving: Mutex<Receiving>,
-    sending: Mutex<Fragmenter>,
-    pings: Mutex<VecDeque<Vec<u8>>>,
+    receiving: Lock<Receiving>,
+    sending: Lock<Fragmenter>,
+    pings: Lock<VecDeque<Vec<u8>>>,
 }
 
 impl Stream {
     /// `getattr(request, name)` as a truth value.
     fn flag(&self, name: &Bound<'_, PyString>) -> PyResult<bool> {
+        handlers_code_may_run();
         self.request.get()?.bind(name.py()).getattr(name)?.is_truthy()
     }
 
@@ -77,6 +78,7 @@ impl Stream {
     }
 
     fn connection<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        handlers_code_may_run();
         self.request.get()?.bind(py).getattr(intern!(py, "connection"))
     }
 
@@ -138,9 +140,9 @@ impl Stream {
             request: Reference(Some(request)),
             options: Reference(Some(options)),
             fine: LOG.enabled(py, Level::Fine),
-            receiving: Mutex::default(),
-            sending: Mutex::default(),
-            pings: Mutex::default(),
+            receiving: Lock::default(),
+            sending: Lock::default(),
+            pings: Lock::default(),
         })
     }
 
@@ -425,7 +427,9 @@ impl Stream {
         let filters = self.filters(py, Filters::OutgoingFrame)?;
         let frame = control_frame(opcode::PING, &body, self.mask_send(py)?, filters.as_ref())?;
         self.write_whole_frame(&frame)?;
-        self.pings.lock().push_back(with_bytes(&body, <[u8]>::to_vec)?);
+        // Not with the queue locked: the buffer of an object may be a function of a handler's.
+        let body = with_bytes(&body, <[u8]>::to_vec)?;
+        self.pings.lock().push_back(body);
         Ok(())
     }
 

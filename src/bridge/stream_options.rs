@@ -1,9 +1,10 @@
 //! `stream.StreamOptions`: how a stream treats frames and messages, and how a stream asks for it.
 
-use parking_lot::Mutex;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList, PyTuple};
+
+use super::locks::{self, Lock};
 
 /// The four lists of filters.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +61,7 @@ impl Switch {
 /// Any value may be put into any attribute, as into a plain one. What nobody asks for or sets takes no memory.
 #[pyclass(frozen, dict, subclass, module = "pywebsocket3.stream")]
 #[derive(Default)]
-pub struct StreamOptions(Mutex<Values>);
+pub struct StreamOptions(Lock<Values>);
 
 /// The values that were asked for or set.
 #[derive(Default)]
@@ -202,10 +203,15 @@ pub(super) fn filters<'py>(
         let Some(filters) = &values.filters[which as usize] else { return Ok(None) };
         filters.bind(py).clone()
     } else {
+        locks::handlers_code_may_run();
         options.getattr(which.name())?
     };
-    let is_empty =
-        if let Ok(list) = filters.cast_exact::<PyList>() { list.is_empty() } else { !filters.is_truthy()? };
+    let is_empty = if let Ok(list) = filters.cast_exact::<PyList>() {
+        list.is_empty()
+    } else {
+        locks::handlers_code_may_run();
+        !filters.is_truthy()?
+    };
     Ok((!is_empty).then_some(filters))
 }
 
@@ -216,7 +222,20 @@ pub(super) fn is_on(options: &Bound<'_, PyAny>, which: Switch) -> PyResult<bool>
         let Some(value) = &values.switches[which as usize] else { return Ok(which.is_on_at_first()) };
         value.bind(options.py()).clone()
     } else {
+        locks::handlers_code_may_run();
         options.getattr(which.name())?
     };
+    locks::none_is_held();
     value.is_truthy()
+}
+
+/// Whether what is received can be asked about without running code of handlers: the options are a [`StreamOptions`] and
+/// its lists of incoming filters are lists.
+pub(super) fn are_plain(options: &Bound<'_, PyAny>) -> bool {
+    let Ok(own) = options.cast_exact::<StreamOptions>() else { return false };
+    let values = own.get().0.lock();
+    [Filters::IncomingFrame, Filters::IncomingMessage].iter().all(|&which| {
+        let list = values.filters[which as usize].as_ref().map(|list| list.bind(options.py()));
+        list.is_none_or(PyAnyMethods::is_exact_instance_of::<PyList>)
+    })
 }

@@ -1,12 +1,12 @@
 //! The native part of `pywebsocket3.util`: maskers, DEFLATE, small byte helpers.
 
-use parking_lot::Mutex;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::connection::with_bytes;
 use super::limits::max_message_size;
+use super::locks::Lock;
 use super::python_logging::{Level, Logger, repr};
 use crate::websocket::deflate::{Deflater, Flush, InflateError, Inflater, MessageDeflater, MessageInflater};
 use crate::websocket::mask::apply_repeated_key;
@@ -43,7 +43,7 @@ pub fn hexify(s: Bound<'_, PyAny>) -> PyResult<String> {
 #[pyclass(frozen, subclass, module = "pywebsocket3.util")]
 pub struct RepeatedXorMasker {
     key: Vec<u8>,
-    position: Mutex<usize>,
+    position: Lock<usize>,
 }
 
 #[pymethods]
@@ -51,7 +51,7 @@ impl RepeatedXorMasker {
     #[new]
     fn new(masking_key: Bound<'_, PyAny>) -> PyResult<Self> {
         let key = with_bytes(&masking_key, <[u8]>::to_vec)?;
-        Ok(Self { key, position: Mutex::new(0) })
+        Ok(Self { key, position: Lock::new(0) })
     }
 
     /// The masked bytes. Raises `Exception` for `str`.
@@ -90,7 +90,7 @@ impl NoopMasker {
 
 /// Compresses to raw DEFLATE (RFC 1951).
 #[pyclass(name = "_Deflater", frozen, subclass, module = "pywebsocket3.util")]
-pub struct PyDeflater(Mutex<Deflater>);
+pub struct PyDeflater(Lock<Deflater>);
 
 impl PyDeflater {
     fn run<'py>(&self, data: &Bound<'py, PyAny>, flush: Flush) -> PyResult<Bound<'py, PyBytes>> {
@@ -108,7 +108,7 @@ impl PyDeflater {
     /// `window_bits` from 8 to 15; 8 works as 9, whose output fits a window of 8 bits, too.
     #[new]
     fn new(window_bits: i64) -> PyResult<Self> {
-        Ok(Self(Mutex::new(Deflater::new(valid_window_bits(window_bits.max(9))?))))
+        Ok(Self(Lock::new(Deflater::new(valid_window_bits(window_bits.max(9))?))))
     }
 
     /// What can be given out of all input so far.
@@ -129,14 +129,14 @@ impl PyDeflater {
 
 /// Decompresses raw DEFLATE, one stream after another.
 #[pyclass(name = "_Inflater", frozen, subclass, module = "pywebsocket3.util")]
-pub struct PyInflater(Mutex<Inflater>);
+pub struct PyInflater(Lock<Inflater>);
 
 #[pymethods]
 impl PyInflater {
     /// `window_bits` from 8 to 15.
     #[new]
     fn new(window_bits: i64) -> PyResult<Self> {
-        Ok(Self(Mutex::new(Inflater::new(valid_window_bits(window_bits)?))))
+        Ok(Self(Lock::new(Inflater::new(valid_window_bits(window_bits)?))))
     }
 
     /// Up to `size` bytes, all there are for -1. Raises `zlib.error` for corrupt data.
@@ -182,7 +182,7 @@ pub(crate) fn inflate_error(py: Python<'_>, error: &InflateError) -> PyErr {
 /// Compresses messages for permessage-deflate (RFC 7692 section 7.2.1).
 #[pyclass(name = "_RFC1979Deflater", frozen, subclass, module = "pywebsocket3.util")]
 pub struct PyMessageDeflater {
-    deflater: Mutex<MessageDeflater>,
+    deflater: Lock<MessageDeflater>,
     /// The window that was asked for, 8 to 15.
     #[pyo3(get, name = "_window_bits")]
     window_bits: u8,
@@ -196,7 +196,7 @@ impl PyMessageDeflater {
     #[new]
     pub(crate) fn new(window_bits: Option<u8>, no_context_takeover: bool) -> Self {
         let window_bits = window_bits.unwrap_or(MAX_WINDOW_BITS);
-        let deflater = Mutex::new(MessageDeflater::new(window_bits, no_context_takeover));
+        let deflater = Lock::new(MessageDeflater::new(window_bits, no_context_takeover));
         Self { deflater, window_bits, no_context_takeover }
     }
 
@@ -215,14 +215,14 @@ impl PyMessageDeflater {
 
 /// Decompresses messages of permessage-deflate (RFC 7692 section 7.2.2).
 #[pyclass(name = "_RFC1979Inflater", frozen, subclass, module = "pywebsocket3.util")]
-pub struct PyMessageInflater(Mutex<MessageInflater>);
+pub struct PyMessageInflater(Lock<MessageInflater>);
 
 #[pymethods]
 impl PyMessageInflater {
     #[new]
     #[pyo3(signature = (window_bits=MAX_WINDOW_BITS), text_signature = "(window_bits=15)")]
     pub(crate) fn new(window_bits: u8) -> Self {
-        Self(Mutex::new(MessageInflater::new(window_bits)))
+        Self(Lock::new(MessageInflater::new(window_bits)))
     }
 
     /// The message of a compressed payload. Raises `zlib.error` for corrupt data, `MessageTooBigException`

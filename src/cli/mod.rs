@@ -32,6 +32,7 @@ use crate::config::{
     ClientAuth, Config, HandlersConfig, ListenConfig, LogConfig, PingConfig, PolicyConfig, ReadyConfig,
     Secret, StatusConfig, TlsConfig,
 };
+use crate::deadline::LONGEST;
 use crate::error::StartError;
 
 use options::{PolicyOptions, TlsOptions};
@@ -344,7 +345,7 @@ impl Options {
             thread_monitor: u64::try_from(self.log.thread_monitor_interval_in_sec)
                 .ok()
                 .filter(|seconds| *seconds > 0)
-                .map(Duration::from_secs),
+                .map(|seconds| Duration::from_secs(seconds).min(LONGEST)),
             status: self.server.status.map(|(host, port)| StatusConfig {
                 host,
                 port,

@@ -1,10 +1,12 @@
-//! The forms of option values, and what to say when one is wrong. Must not import anything but `config`.
+//! The forms of option values, and what to say when one is wrong. Must not import anything but `config` and
+//! `deadline`.
 
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::config::{LogFormat, LogLevel};
+use crate::deadline::{self, LONGEST};
 
 /// A whole number as Python's `int()` reads it: space around it, a sign, underscores between digits.
 pub(super) fn integer(text: &str) -> Result<i64, &'static str> {
@@ -86,14 +88,19 @@ pub(super) fn token(text: &str) -> Result<String, &'static str> {
 
 /// Whole milliseconds.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, &'static str> {
-    text.parse().map(Duration::from_millis).map_err(|_| "must be a number of milliseconds, such as 5")
+    let time = text.parse().map(Duration::from_millis);
+    let time = time.map_err(|_| "must be a number of milliseconds, such as 5")?;
+    if time <= LONGEST { Ok(time) } else { Err("must be 1000000000000 milliseconds at most") }
 }
 
 /// Seconds, with a fraction if need be.
 pub(super) fn seconds(text: &str) -> Result<Duration, &'static str> {
     let wrong = "must be a number of seconds, such as 5 or 0.5";
-    let seconds: f64 = text.parse().map_err(|_| wrong)?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong)
+    let number: f64 = text.parse().map_err(|_| wrong)?;
+    match deadline::seconds(number) {
+        None if number > 0.0 => Err("must be 1000000000 seconds at most, some 31 years"),
+        time => time.ok_or(wrong),
+    }
 }
 
 /// Seconds, more than none.
@@ -103,6 +110,9 @@ pub(super) fn positive_seconds(text: &str) -> Result<Duration, &'static str> {
         time => Ok(time),
     }
 }
+
+/// More sockets than systemd passes to anybody.
+const MOST_FDS: i32 = 4096;
 
 /// The file descriptors of the sockets that systemd passes to this process (`sd_listen_fds(3)`).
 pub(super) fn systemd_fds() -> Vec<i32> {
@@ -115,12 +125,13 @@ pub(super) fn systemd_fds() -> Vec<i32> {
 fn fds_passed_to(this: u32, pid: Option<u32>, count: Option<u32>) -> Vec<i32> {
     const FIRST: i32 = 3;
     let count = count.filter(|_| pid == Some(this)).and_then(|count| i32::try_from(count).ok()).unwrap_or(0);
-    (FIRST..FIRST.saturating_add(count)).collect()
+    // Of more, one is none, which stops the start.
+    (FIRST..FIRST + count.min(MOST_FDS)).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::fds_passed_to;
+    use super::{MOST_FDS, fds_passed_to};
 
     #[test]
     fn systemd_passes_sockets_to_one_process() {
@@ -132,6 +143,7 @@ mod tests {
             (Some(7), Some(0), vec![]),
             (Some(7), Some(1), vec![3]),
             (Some(7), Some(2), vec![3, 4]),
+            (Some(7), Some(i32::MAX.unsigned_abs()), (3..3 + MOST_FDS).collect()),
         ] {
             assert_eq!(fds_passed_to(7, pid, count), expected, "{pid:?} {count:?}");
         }

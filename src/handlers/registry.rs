@@ -28,6 +28,7 @@ use super::status::Broken;
 use super::tasks::{self, Task};
 use super::{LoadError, Loader};
 use crate::config::HandlersConfig;
+use crate::deadline;
 use crate::error::StartError;
 use crate::http::root::read_regular;
 
@@ -130,7 +131,7 @@ impl<L: Loader> Registry<L> {
 
     /// Waits until a snapshot of at least this generation is published; `None`: not within `timeout`.
     pub fn wait_for_generation(&self, generation: u64, timeout: Duration) -> Option<Arc<Snapshot<L::Suite>>> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline::after(timeout);
         let mut aliases = self.aliases.lock();
         loop {
             let snapshot = self.snapshot();

@@ -24,6 +24,7 @@ use super::registry::{Inputs, Registry};
 use super::resource::is_handler_name;
 use super::watches::{Change, Event, Watches, reason};
 use crate::config::HandlersConfig;
+use crate::deadline;
 use crate::error::StartError;
 
 /// A change is loaded after this many delays at the latest, even if the file system does not pause.
@@ -184,7 +185,7 @@ impl<L: Loader> Reloader<L> {
 
     /// Waits until another look is worth it; the last one `took` so long. `false`: the thread is to end.
     fn wait_for_changes(&mut self, took: Duration) -> bool {
-        let patience = self.watches.is_none().then(|| self.poll.max(took * POLL_SHARE));
+        let patience = self.watches.is_none().then(|| self.poll.max(took.saturating_mul(POLL_SHARE)));
         loop {
             match self.wait(patience) {
                 Woken::Events => {
@@ -204,7 +205,7 @@ impl<L: Loader> Reloader<L> {
 
     /// Waits for something to happen; `None`: without end.
     fn wait(&mut self, patience: Option<Duration>) -> Woken {
-        let deadline = patience.map(|patience| Instant::now() + patience);
+        let deadline = patience.map(deadline::after);
         loop {
             let mut ready = vec![PollFd::new(&self.inbox, PollFlags::IN)];
             ready.extend(self.watches.as_ref().map(|watches| PollFd::new(watches, PollFlags::IN)));

@@ -79,7 +79,9 @@ impl LogFile {
 
     /// Sets the file aside and begins a new one. The oldest one is dropped.
     fn rotate(&mut self) -> io::Result<()> {
-        for number in (1..self.backups).rev() {
+        // However many may be kept: those that there are. Each takes the place of the next.
+        let free = (1..self.backups).find(|&number| !self.backup(number).exists()).unwrap_or(self.backups);
+        for number in (1..free).rev() {
             match fs::rename(self.backup(number), self.backup(number + 1)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}

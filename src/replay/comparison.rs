@@ -41,11 +41,12 @@ impl<'r> Comparison<'r> {
 
     /// Takes what was received next.
     pub(super) fn take(&mut self, bytes: &[u8]) {
+        let before = self.received.len();
         self.received.extend_from_slice(bytes);
         if self.difference.is_some() {
             return;
         }
-        let Some(head) = self.received_head.or_else(|| self.take_head()) else { return };
+        let Some(head) = self.received_head.or_else(|| self.take_head(before)) else { return };
         if self.difference.is_some() {
             return;
         }
@@ -58,9 +59,10 @@ impl<'r> Comparison<'r> {
         }
     }
 
-    /// Compares the heads when that of `received` is there; gives its length.
-    fn take_head(&mut self) -> Option<usize> {
-        self.received_head = head_length(&self.received);
+    /// Compares the heads when that of `received` is there; gives its length. It does not end in the first `seen` bytes.
+    fn take_head(&mut self, seen: usize) -> Option<usize> {
+        let begin = seen.saturating_sub(HEAD_END.len());
+        self.received_head = head_length(&self.received[begin..]).map(|length| begin + length);
         let (recorded, received) =
             (&self.recorded[..self.recorded_head], &self.received[..self.received_head?]);
         self.difference = head_difference(recorded, received);

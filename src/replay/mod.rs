@@ -7,6 +7,7 @@ mod comparison;
 mod conversation;
 mod recording;
 mod session;
+mod source;
 mod trust;
 mod wire;
 
@@ -18,10 +19,13 @@ use session::{Manner, Session};
 pub use trust::client_config;
 use wire::Target;
 
+/// How much of a resource is shown, in characters.
+const SHOWN: usize = 1000;
+
 /// Has the recorded connections again and prints a line for each; `false`: the server says something else.
 pub fn run(options: ReplayOptions) -> Result<bool, StartError> {
     let ReplayOptions { file, server, connection, timing, timeout } = options;
-    let recording = recording::read(&file)?;
+    let recording = recording::read(&file, timeout)?;
     let count = recording.connections.len();
     if let Some(number) = connection.filter(|number| *number > count) {
         let problem = format!("{}: no connection {number}; it has those from 1 to {count}", file.display());
@@ -37,7 +41,7 @@ pub fn run(options: ReplayOptions) -> Result<bool, StartError> {
     let manner = Manner { only: connection.map(|number| number - 1), timing, limit: timeout };
     let (mut same, mut others) = (0, 0);
     let report = |index: usize, verdict: session::Verdict| {
-        let resource = recording.connections[index].resource.escape_debug();
+        let resource: String = recording.connections[index].resource.chars().take(SHOWN).collect();
         let number = index + 1;
         let line = match verdict {
             Ok(count) => {
@@ -58,5 +62,19 @@ pub fn run(options: ReplayOptions) -> Result<bool, StartError> {
 
 /// Prints a line. A reader that has seen enough is no failure.
 fn tell(to: &mut impl io::Write, line: &str) {
-    let _ = writeln!(to, "{line}").and_then(|()| to.flush());
+    let _ = writeln!(to, "{}", printable(line)).and_then(|()| to.flush());
+}
+
+/// `text`, which a server or a recording may have had a hand in, as one line that no terminal takes for commands.
+fn printable(text: &str) -> String {
+    let shown = |character: char| {
+        let is_command = character.is_control() || is_invisible(character);
+        if is_command { character.escape_unicode().to_string() } else { character.to_string() }
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Whether a character changes the order in which others are shown, or ends a line.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

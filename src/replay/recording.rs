@@ -1,9 +1,11 @@
 //! What a trace tells (docs/trace.md), read back. Must not import anything but `error`.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::Duration as Patience;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -11,7 +13,17 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+use super::source::Source;
 use crate::error::StartError;
+
+/// The longest line that is taken, in bytes. Those of `--trace` are much shorter.
+const MAX_LINE: u64 = 16 << 20;
+
+/// How much a recording may keep in memory, in bytes.
+const MAX_KEPT: usize = 1 << 30;
+
+/// What each line takes of it beside its bytes.
+const LINE_COST: usize = 256;
 
 /// What a file of `--trace` holds.
 #[derive(Debug, PartialEq)]
@@ -63,14 +75,12 @@ pub(super) enum Event {
     End,
 }
 
-/// Reads the file `path`.
-pub(super) fn read(path: &Path) -> Result<Recording, StartError> {
-    let file = File::open(path).map_err(|source| StartError::File {
-        option: "replay",
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(BufReader::new(file))
+/// Reads the file `path`. One that is silent for longer than `patience`, a pipe, is given up.
+pub(super) fn read(path: &Path, patience: Patience) -> Result<Recording, StartError> {
+    // A pipe that nobody writes to is at its end then.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(|source| StartError::File { option: "replay", path: path.to_owned(), source })?;
+    parse(BufReader::new(Source::new(file, patience)))
         .map_err(|problem| StartError::Replay(format!("{}: {problem}", path.display())))
 }
 
@@ -79,11 +89,17 @@ fn parse(mut file: impl BufRead) -> Result<Recording, String> {
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
-        let count = file.read_until(b'\n', &mut line);
-        if count.map_err(|error: io::Error| format!("{error}; name a file that --trace wrote"))? == 0 {
+        let count = (&mut file).take(MAX_LINE).read_until(b'\n', &mut line);
+        let count = count.map_err(|error: io::Error| format!("{error}; name a file that --trace wrote"))?;
+        if count == 0 {
             break;
         }
         number += 1;
+        if count as u64 == MAX_LINE && !line.ends_with(b"\n") {
+            return Err(format!(
+                "line {number} is longer than {MAX_LINE} bytes; name a file that --trace wrote"
+            ));
+        }
         let record = serde_json::from_slice(&line).unwrap_or(Value::Null);
         // What a server that was killed has left behind.
         if record.is_null() && !line.ends_with(b"\n") {
@@ -93,6 +109,11 @@ fn parse(mut file: impl BufRead) -> Result<Recording, String> {
         reader
             .take(&record)
             .map_err(|problem| format!("line {number}: {problem}; record again, or delete the line"))?;
+        if reader.kept > MAX_KEPT {
+            return Err(format!(
+                "more than {MAX_KEPT} bytes are recorded up to line {number}; replay a part of it"
+            ));
+        }
     }
     if reader.recording.connections.is_empty() {
         return Err("no connection is recorded in it; record one with --trace".to_owned());
@@ -107,12 +128,14 @@ struct Reader {
     recording: Recording,
     /// Index by number. A file that was appended to has the same numbers several times: the last one opened counts.
     open: HashMap<u64, usize>,
+    /// How much is kept, in bytes.
+    kept: usize,
 }
 
 impl Default for Reader {
     fn default() -> Self {
         let recording = Recording { connections: Vec::new(), steps: Vec::new(), cut_off: None };
-        Self { recording, open: HashMap::new() }
+        Self { recording, open: HashMap::new(), kept: 0 }
     }
 }
 
@@ -121,6 +144,7 @@ impl Reader {
         if !record.is_object() {
             return Err("not a whole JSON object");
         }
+        self.kept += LINE_COST;
         let number = record["connection"].as_u64().ok_or("no number under \"connection\"")?;
         let event = record["event"].as_str().ok_or("no text under \"event\"")?;
         if event == "open" {
@@ -130,9 +154,14 @@ impl Reader {
         let recorded = &mut self.recording.connections[connection];
         let at = record["at"].as_f64().filter(|at| (0.0..1e9).contains(at)).ok_or("no time under \"at\"")?;
         let event = match event {
-            "in" => Event::In(bytes(record)?),
+            "in" => {
+                let bytes = bytes(record)?;
+                self.kept += bytes.len();
+                Event::In(bytes)
+            }
             "out" => {
                 let bytes = bytes(record)?;
+                self.kept += bytes.len();
                 recorded.sent.extend_from_slice(&bytes);
                 Event::Out(bytes.len())
             }
@@ -144,7 +173,9 @@ impl Reader {
             }
             _ => return Err("an \"event\" that is none of open, in, out, eof and end"),
         };
-        let time = recorded.opened + Duration::seconds_f64(at);
+        let at = Duration::checked_seconds_f64(at);
+        let time = at.and_then(|at| recorded.opened.checked_add(at));
+        let time = time.ok_or("a time that is later than the year 9999")?;
         self.recording.steps.push(Step { connection, time, event });
         Ok(())
     }
@@ -152,10 +183,12 @@ impl Reader {
     fn open(&mut self, number: u64, record: &Value) -> Result<(), &'static str> {
         let time = record["time"].as_str().and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
         let opened = time.ok_or("no time under \"time\"")?;
+        let resource = record["resource"].as_str().ok_or("no text under \"resource\"")?;
+        self.kept += resource.len();
         let connection = self.recording.connections.len();
         self.open.insert(number, connection);
         self.recording.connections.push(Connection {
-            resource: record["resource"].as_str().ok_or("no text under \"resource\"")?.to_owned(),
+            resource: resource.to_owned(),
             sent: Vec::new(),
             is_whole: false,
             opened,
@@ -239,11 +272,36 @@ mod tests {
             (r#"{"connection":1,"event":"end","at":1}"#, "\"by\""),
             (r#"{"connection":1,"event":"sent","at":1}"#, "none of"),
             (r#"{"connection":3,"event":"in","at":1,"text":"x"}"#, "not opened"),
+            (r#"{"connection":1,"event":"in","at":1e9,"text":"x"}"#, "\"at\""),
+            (r#"{"connection":1,"event":"in","at":1e400,"text":"x"}"#, "not a whole JSON object"),
+            (r#"{"connection":1,"event":"in","at":1,"text":"\ud800"}"#, "not a whole JSON object"),
+            (r#"{"connection":-1,"event":"in","at":1,"text":"x"}"#, "\"connection\""),
         ] {
             let error = parse(format!("{OPEN}\n{line}\n").as_bytes()).expect_err(line);
             assert!(error.starts_with("line 2: ") && error.contains(problem), "{line}: {error}");
         }
         assert!(parse(&b""[..]).expect_err("nothing").contains("no connection"));
+    }
+
+    #[test]
+    fn times_end_with_the_year_9999() {
+        let open = OPEN.replace("2026-01-02T03:04:05.5Z", "9999-12-31T23:59:59Z");
+        let end = |at: &str| format!("{open}\n{{\"connection\":1,\"event\":\"eof\",\"at\":{at}}}\n");
+        assert_eq!(parse(end("0.5").as_bytes()).expect("the last second").steps.len(), 2);
+        for at in ["1", "999999999"] {
+            let error = parse(end(at).as_bytes()).expect_err(at);
+            assert!(error.starts_with("line 2: ") && error.contains("the year 9999"), "{error}");
+        }
+    }
+
+    #[test]
+    fn lines_and_recordings_have_an_end() {
+        let endless = BufReader::new(io::repeat(b'x'));
+        assert!(parse(endless).expect_err("no line").starts_with("line 1 is longer than"));
+        let endless = OPEN.as_bytes().chain(BufReader::new(io::repeat(b' ')));
+        assert!(parse(endless).expect_err("no line").starts_with("line 1 is longer than"));
+        let deep = format!("{OPEN}\n{}\n", "[".repeat(1 << 20));
+        assert!(parse(deep.as_bytes()).expect_err("no object").starts_with("line 2: not a whole"));
     }
 
     #[test]

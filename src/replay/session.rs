@@ -12,9 +12,14 @@ use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
 
 use super::conversation::Conversation;
+use super::printable;
 use super::recording::{Event, Recording, Step};
 use super::wire::Target;
+use crate::deadline;
 use crate::error::StartError;
+
+/// The longest pause that is kept: a day.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What became of a connection: how many bytes were received, or where it went wrong.
 pub(super) type Verdict = Result<usize, String>;
@@ -61,7 +66,7 @@ impl<'r, F: FnMut(usize, Verdict)> Session<'r, F> {
                 self.settle();
                 // There is no need to wait for the next run of a server.
                 if let Some(before) = before.filter(|_| self.manner.timing && !self.open.is_empty()) {
-                    self.pause(Duration::try_from(step.time - before).unwrap_or_default());
+                    self.pause(Duration::try_from(step.time - before).unwrap_or_default())?;
                 }
                 self.act(step)?;
             }
@@ -101,7 +106,7 @@ impl<'r, F: FnMut(usize, Verdict)> Session<'r, F> {
                 self.open.insert(index, Conversation::new(wire, &self.recording.connections[index]));
             }
             Err(problem) if self.has_connected => (self.report)(index, Err(problem)),
-            Err(problem) => return Err(StartError::Replay(problem)),
+            Err(problem) => return Err(StartError::Replay(printable(&problem))),
         }
         Ok(())
     }
@@ -150,7 +155,7 @@ impl<'r, F: FnMut(usize, Verdict)> Session<'r, F> {
             let waiting = self.open.iter().filter(|(index, conversation)| !is_done(**index, conversation));
             let first = waiting.min_by_key(|(_, conversation)| conversation.heard);
             let Some((&index, conversation)) = first else { return };
-            let left = (conversation.heard.max(begin) + limit).saturating_duration_since(Instant::now());
+            let left = limit.saturating_sub(conversation.heard.max(begin).elapsed());
             if left.is_zero() {
                 let silence = format!("nothing more within {} s", limit.as_secs_f64());
                 let problem = conversation.comparison.missing(&silence);
@@ -162,12 +167,17 @@ impl<'r, F: FnMut(usize, Verdict)> Session<'r, F> {
     }
 
     /// Lets time pass.
-    fn pause(&mut self, time: Duration) {
-        let end = Instant::now() + time;
+    fn pause(&mut self, time: Duration) -> Result<(), StartError> {
+        if time > LONGEST_PAUSE {
+            let (pause, most) = (time.as_secs(), LONGEST_PAUSE.as_secs());
+            let problem = format!("a pause of {pause} s is recorded, and --timing keeps {most} s at most");
+            return Err(StartError::Replay(problem + "; leave it out"));
+        }
+        let end = deadline::after(time);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                return Ok(());
             }
             self.exchange(left);
         }

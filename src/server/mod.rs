@@ -81,7 +81,7 @@ pub fn serve(
         let asked = Asked::of(&config);
         let ended = end_handlers(Arc::clone(&host), config.grace, stop.clone());
         let ended = ended.map_err(StartError::Runtime)?;
-        let ending = tokio::spawn(is_done(ended, config.grace + END_TIME, stop.clone()));
+        let ending = tokio::spawn(is_done(ended, config.grace.saturating_add(END_TIME), stop.clone()));
         run_with(listeners, config, host, asked, stop, Opened { tls, trace }).await?;
         // It reports a panic itself.
         Ok(ending.await.unwrap_or(false))

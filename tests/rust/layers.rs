@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
+/// What each part of `src/` may name with `crate::`; `error`, `config` and `deadline` are open to all.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "forks", "program"]),
@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &[]),
     ("python_files", &[]),
     ("config", &[]),
+    ("deadline", &[]),
     ("error", &[]),
     ("logging", &[]),
     ("panics", &["logging"]),
@@ -108,6 +109,42 @@ fn secrets_are_compared_in_constant_time_only() {
     assert!(!text.contains("PartialEq for Secret") && !text.contains("Deref for Secret"));
 }
 
+/// Where Python may be called, locks are those that are checked for being held then. The gate is the one exception.
+#[test]
+fn locks_beside_python_are_checked_ones() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![source.join("embed.rs")];
+    source_files(&source.join("bridge"), &mut files);
+    let unchecked = |file: &PathBuf| {
+        let text = fs::read_to_string(file).expect("UTF-8");
+        let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let names = |word: &str| code.iter().any(|line| line.contains(word));
+        names("pyo3") && (names("Mutex") || names("RwLock")) && !file.ends_with("bridge/detach.rs")
+    };
+    files.retain(unchecked);
+    assert!(files.is_empty(), "use bridge::locks::Lock: {files:?}");
+}
+
+/// A time that somebody has chosen may be too long to be added to a clock, which panics: `deadline` looks after that.
+#[test]
+fn only_constants_are_added_to_clocks() {
+    let mut files = Vec::new();
+    source_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    files.retain(|file| !file.ends_with("deadline.rs") && !file.ends_with("tests.rs"));
+    let mut broken = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("UTF-8");
+        for line in text.lines() {
+            let summand = line.split("now() + ").nth(1).and_then(|rest| rest.chars().next());
+            let is_constant = summand.is_none_or(|first| first.is_uppercase() || first.is_ascii_digit());
+            if !is_constant || line.contains("::from_secs_f") || line.contains("::seconds_f64(") {
+                broken.push(format!("{}: {}", file.display(), line.trim()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "use deadline::after and deadline::seconds:\n{}", broken.join("\n"));
+}
+
 #[test]
 fn each_layer_names_only_what_lies_below() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -120,7 +157,8 @@ fn each_layer_names_only_what_lies_below() {
         let allowed = rules.get(part.as_str()).unwrap_or_else(|| panic!("no rule for {part}: add one here"));
         let text = fs::read_to_string(file).expect("UTF-8");
         for named in named_parts(&text) {
-            let open_to_all = ["config", "error", "_native", part.as_str()].contains(&named.as_str());
+            let open_to_all =
+                ["config", "deadline", "error", "_native", part.as_str()].contains(&named.as_str());
             if !open_to_all && !allowed.contains(&named.as_str()) {
                 broken.push(format!("{}: crate::{named}", file.display()));
             }

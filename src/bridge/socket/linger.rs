@@ -42,7 +42,7 @@ fn is_nothing(error: &io::Error) -> bool {
 #[inline(never)]
 fn linger(time: Duration, stream: &Duplex, mut is_out: bool, is_cut: &AtomicBool) {
     let mut waste = Box::new_uninit_slice(PIECE);
-    let deadline = Instant::now() + time;
+    let deadline = deadline::after(time);
     let mut bytes = 0;
     let mut is_at_end = false;
     while !(is_out && is_at_end) && bytes < LINGER_BYTES && !is_cut.load(Ordering::Relaxed) {

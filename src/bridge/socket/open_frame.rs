@@ -8,6 +8,7 @@ use bytes::{Buf, BytesMut};
 use parking_lot::MutexGuard;
 
 use super::{FrameReadError, READ_AHEAD, RawFrame, Socket};
+use crate::bridge::locks::Turn;
 use crate::bridge::transport::Duplex;
 use crate::websocket::frame::FrameHeader;
 use crate::websocket::mask::apply_mask;
@@ -27,6 +28,7 @@ pub struct OpenFrame<'a> {
     pub(super) socket: &'a Socket,
     pub(super) stream: Arc<Duplex>,
     pub(super) unread: MutexGuard<'a, BytesMut>,
+    pub(super) _turn: Turn,
 }
 
 impl OpenFrame<'_> {

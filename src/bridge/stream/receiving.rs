@@ -17,7 +17,7 @@ use crate::bridge::limits::max_message_size;
 use crate::bridge::payload;
 use crate::bridge::python_logging::{Level, repr};
 use crate::bridge::socket::{FrameReadError, READ_AHEAD, RawFrame};
-use crate::bridge::stream_options::{Filters, Switch};
+use crate::bridge::stream_options::{self, Filters, Switch};
 use crate::bridge::util::inflate_error;
 use crate::websocket::frame::{FrameHeader, opcode};
 use crate::websocket::message::{Assembler, Complete, FragmentError};
@@ -178,7 +178,11 @@ impl Stream {
         }
         let Some(frame) = found else { return Ok(None) };
         let header = frame.header;
-        let next = if self.is_message(py, &header)? {
+        // Nobody else can read while the frame is open, so nobody's code is asked what to do with it.
+        let next = if !stream_options::are_plain(self.options.get()?.bind(py)) {
+            let raw = detached(py, || frame.into_raw(&buffer, None));
+            Next::Frame(raw.map_err(|error| Self::read_error(&connection, error))?)
+        } else if self.is_message(py, &header)? {
             let error = |error| Self::read_error(&connection, error);
             Next::Message(payload::receive(py, frame, &mut buffer, error)?)
         } else if let Some(framer) = self.inflates(py, &header)? {
@@ -273,11 +277,11 @@ impl Stream {
             return Ok(());
         }
         let mut receiving = self.receiving.lock();
-        let Some(text) = receiving.assembler.broken_text().map(|text| PyBytes::new(py, text)) else {
+        let Some(text) = receiving.assembler.broken_text().map(<[u8]>::to_vec) else {
             return Ok(());
         };
         drop(receiving);
-        decode_text(text.into_any()).map(drop)
+        decode_text(PyBytes::new(py, &text).into_any()).map(drop)
     }
 
     /// Takes a frame: what the handler gets for it, and what its control frames ask for.
