@@ -8,7 +8,7 @@
 //! - [`cli`] – the command line → [`config::Config`]
 //! - [`config`] – plain data, each field with its default and why
 //! - [`error`] – what stops the start
-//! - [`logging`] – `tracing`, in pywebsocket's line format
+//! - [`logging`] – `tracing`, in pywebsocket's line format; [`writer`] – writing without waiting
 //! - [`shutdown`] – signals and the end of the process
 //! - [`server`] – async: listeners and a connection up to the hand-over to its handler
 //! - [`status`] – the status page: JSON, Prometheus, and a page that shows it live
@@ -40,6 +40,7 @@ pub mod shutdown;
 pub mod status;
 pub mod trace;
 pub mod websocket;
+pub mod writer;
 
 use std::ffi::OsString;
 

@@ -16,7 +16,7 @@ use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, VERSION};
 use super::handshake::do_handshake;
 use super::loader::PythonLoader;
-use super::python_logging::{Level, Logger, give_kept, repr, traceback};
+use super::python_logging::{Level, Logger, repr, settle, traceback};
 use super::request::Request;
 use super::running::Running;
 use super::socket::Socket;
@@ -153,9 +153,7 @@ impl Task {
         let socket = Arc::clone(&self.socket);
         let on_error = self.on_error.clone();
         // What the server has logged comes before what the handler logs.
-        if let Err(error) = give_kept(py) {
-            error.write_unraisable(py, None);
-        }
+        settle(py);
         let registration = Registration::new(self.number, self.head.target.clone(), Arc::clone(&socket));
         if let Err(error) = self.serve(py, &registration) {
             report(py, &error, socket.peer, on_error.as_deref());

@@ -29,6 +29,7 @@ use super::listener::Listeners;
 use super::tls::Tls;
 use crate::config::Config;
 use crate::error::StartError;
+use crate::logging;
 
 /// Tells everyone who wants to know where `listeners` listen.
 pub(super) fn announce(
@@ -48,14 +49,14 @@ pub(super) fn announce(
         let option = || format!("--ready-fd {fd}");
         write_fd(fd, &text).map_err(|source| StartError::Ready { option: option(), source })?;
     }
-    // Nobody reads stderr when this fails.
-    let _ = writeln!(io::stderr(), "wshost: listening on {web} ({websocket})");
+    let mut lines = format!("wshost: listening on {web} ({websocket})");
     if let Some(url) = status {
-        let _ = writeln!(io::stderr(), "wshost: status page on {url}");
+        lines.push_str(&format!("\nwshost: status page on {url}"));
     }
     if let Some(fingerprints) = tls.and_then(Tls::fingerprints) {
-        let _ = writeln!(io::stderr(), "wshost: its own certificate for localhost has {fingerprints}");
+        lines.push_str(&format!("\nwshost: its own certificate for localhost has {fingerprints}"));
     }
+    logging::tell(&lines);
     Ok(())
 }
 

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "forks", "program"]),
     ("embed", &["bridge", "handlers", "http", "logging", "server"]),
-    ("forks", &["bridge"]),
+    ("forks", &["bridge", "logging", "writer"]),
     ("per_process", &[]),
     (
         "program",
@@ -33,10 +33,11 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("python_files", &[]),
     ("config", &[]),
     ("error", &[]),
-    ("logging", &[]),
+    ("logging", &["per_process", "writer"]),
+    ("writer", &["per_process"]),
     ("shutdown", &["logging"]),
     ("server", &["handlers", "http", "logging", "shutdown", "status", "trace"]),
-    ("trace", &["logging"]),
+    ("trace", &["logging", "writer"]),
     ("status", &["handlers", "logging"]),
     ("http", &[]),
     ("websocket", &[]),
