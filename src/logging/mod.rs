@@ -70,6 +70,10 @@ static STDERR: PerProcess<OnceLock<Option<Queue>>> = PerProcess::new(&FIRST_STDE
 
 static FIRST_STDERR: OnceLock<Option<Queue>> = OnceLock::new();
 
+/// Whether this is a forked child that has not called [`init`] itself: it writes without a thread, which its end
+/// would overtake.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
 /// Whether [`init`] was called.
 static IS_OPEN: AtomicBool = AtomicBool::new(false);
 
@@ -86,6 +90,9 @@ pub fn init(config: &LogConfig) -> Result<(), StartError> {
     let file = file.transpose().map_err(StartError::Runtime)?;
     // What went to the log before stands before what comes now, also where both are one file.
     flush(FLUSH_TIME);
+    if IS_CHILD.swap(false, Ordering::Relaxed) {
+        STDERR.renew();
+    }
     LOG.store(Some(Log { file, style }.into()));
     IS_OPEN.store(true, Ordering::Relaxed);
     kept::switch(false);
@@ -96,7 +103,7 @@ pub fn init(config: &LogConfig) -> Result<(), StartError> {
 
 /// Gives this process, a forked child, its own of what the parent's other threads may hold. Must take no lock.
 pub fn renew_after_fork() {
-    STDERR.renew();
+    IS_CHILD.store(true, Ordering::Relaxed);
     tail::renew_after_fork();
     kept::renew_after_fork();
     clock::renew_after_fork();
@@ -115,6 +122,9 @@ pub fn tell(text: &str) {
 }
 
 fn to_stderr(record: impl FnOnce() -> Vec<u8>) {
+    if IS_CHILD.load(Ordering::Relaxed) && STDERR.get().get().is_none() {
+        return writer::write_now(&Target::Stderr, &record());
+    }
     let queue = STDERR.get().get_or_init(|| {
         let note = |count| dropped(count, LOG.load().as_ref().map_or(Style::PLAIN, |log| log.style));
         Queue::start("wshost-stderr", LIMIT, Target::Stderr, output::Stderr, note).ok()

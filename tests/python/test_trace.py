@@ -143,7 +143,8 @@ def test_a_trace_that_clients_could_fetch(root: Path, tmp_path: Path, name: str)
     done = run("-p", "0", "-d", str(root), "--trace", name, cwd=root)
     assert done.returncode == 1
     assert done.stderr.endswith(
-        ": clients could fetch it, it lies under --document-root or has a hard link that may; name a file elsewhere\n"
+        ": clients could fetch it, it lies under --document-root or has a hard link that may; "
+        "name a file elsewhere\n"
     )
     assert not (root / "trace").exists()
 
