@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -280,3 +281,54 @@ def test_errors_of_the_start_stand_behind_what_it_logged(root: Path) -> None:
     lines = done.stderr.splitlines()
     assert any("SyntaxError" in line for line in lines)
     assert lines[-1].startswith("wshost: --ready-fd 999: ")
+
+
+EMBEDDING = """
+import logging, sys, threading, types, urllib.error, urllib.request
+from pywebsocket3 import websocket_server
+from websockets.sync.client import connect
+
+is_blocked, go_on = threading.Event(), threading.Event()
+
+class Blocking(logging.Handler):
+    def emit(self, record):
+        if "404" in record.getMessage():
+            is_blocked.set()
+            go_on.wait()
+        print(record.getMessage(), flush=True)
+
+logging.getLogger().addHandler(Blocking())
+options = types.SimpleNamespace(server_host="127.0.0.1", port=0, websock_handlers=sys.argv[1])
+server = websocket_server.WebSocketServer(options)
+serving = threading.Thread(target=server.serve_forever)
+serving.start()
+address = f"127.0.0.1:{server.server_port}"
+for _ in range(3):
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{address}/none")
+    except urllib.error.HTTPError:
+        pass
+    assert is_blocked.wait(30)
+    with connect(f"ws://{address}/echo", proxy=None) as client:
+        client.send("still")
+        assert client.recv(30) == "still"
+server.shutdown()
+serving.join(30)
+assert not serving.is_alive()
+print("stopped", flush=True)
+go_on.set()
+server.server_close()
+"""
+
+
+def test_a_log_handler_of_a_program_that_blocks(root: Path) -> None:
+    program("wheel")
+    done = subprocess.run(
+        [sys.executable, "-c", EMBEDDING, str(root)],
+        capture_output=True,
+        text=True,
+        timeout=3 * SECONDS,
+        env=environment(),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("stopped\n")
