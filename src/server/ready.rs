@@ -49,14 +49,11 @@ pub(super) fn announce(
         let option = || format!("--ready-fd {fd}");
         write_fd(fd, &text).map_err(|source| StartError::Ready { option: option(), source })?;
     }
-    let mut lines = format!("wshost: listening on {web} ({websocket})");
-    if let Some(url) = status {
-        lines.push_str(&format!("\nwshost: status page on {url}"));
-    }
-    if let Some(fingerprints) = tls.and_then(Tls::fingerprints) {
-        lines.push_str(&format!("\nwshost: its own certificate for localhost has {fingerprints}"));
-    }
-    logging::tell(&lines);
+    let mut lines = vec![format!("wshost: listening on {web} ({websocket})")];
+    lines.extend(status.map(|url| format!("wshost: status page on {url}")));
+    let fingerprints = tls.and_then(Tls::fingerprints);
+    lines.extend(fingerprints.map(|text| format!("wshost: its own certificate for localhost has {text}")));
+    logging::tell(&lines.join("\n"));
     Ok(())
 }
 
