@@ -22,7 +22,7 @@ use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
 use crate::bridge::loader::PythonLoader;
 use crate::bridge::locks::Lock;
-use crate::bridge::python_logging;
+use crate::bridge::python_logging::{self, Giver};
 use crate::bridge::python_thread::attach_as_thread;
 use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, Secret, TlsConfig};
 use crate::deadline;
@@ -31,7 +31,6 @@ use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
 use crate::http::cgi::{RulesError, ScriptRules, is_program};
 use crate::http::policy::{PolicyError, PolicySource};
-use crate::logging;
 use crate::panics;
 use crate::server::{self, Asked, Listeners};
 
@@ -228,6 +227,7 @@ impl Server {
             Ok((watcher, runtime))
         };
         let (watcher, runtime) = detached(py, start).map_err(|error| start_error(&error))?;
+        let giver = Giver::start().map_err(|error| start_error(&StartError::Runtime(error)))?;
         let host = PythonHost::new(Arc::clone(&self.registry))
             .pinging(self.config.ping)
             .reporting_to(self.on_error.as_ref().map(|function| function.clone_ref(py)));
@@ -240,15 +240,14 @@ impl Server {
             let wait = async {
                 tokio::select! {
                     outcome = &mut task => Some(outcome),
-                    () = logging::kept() => None,
                     () = sleep(SIGNAL_PERIOD) => None,
                 }
             };
             if let Some(outcome) = detached(py, || runtime.block_on(wait)) {
                 break outcome;
             }
-            match python_logging::hand_over(py).and_then(|()| py.check_signals()) {
-                // A log that does not work is no reason to stop serving.
+            match python_logging::keep_log(py).and_then(|()| py.check_signals()) {
+                // Loggers that do not work are no reason to stop serving.
                 Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
                 Err(error) if interrupted.is_ok() => {
                     interrupted = Err(error);
@@ -260,8 +259,9 @@ impl Server {
         detached(py, || {
             runtime.shutdown_background();
             drop(watcher);
+            giver.finish();
         });
-        interrupted.and(python_logging::hand_over(py))?;
+        interrupted?;
         match outcome {
             Ok(result) => result.map_err(|error| start_error(&error)),
             // The panic was reported by the panic hook.

@@ -5,7 +5,7 @@
 //! raises to statuses and close codes).
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the server could not start. The text says what, where and what to do; the exit code is 1.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +38,16 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A FIFO has no reader.
+    #[error("{option} {}: nobody reads this FIFO; start its reader first, or name a file", path.display())]
+    Unread {
+        /// The option, as typed (`--log-file`).
+        option: &'static str,
+        /// The FIFO it names.
+        path: PathBuf,
+    },
     /// A file with secrets would be served.
-    #[error("{option} {}: clients could fetch it, it lies under --document-root; name a file elsewhere", path.display())]
+    #[error("{option} {}: clients could fetch it, it lies under --document-root or has a hard link that may; name a file elsewhere", path.display())]
     Served {
         /// The option, as typed (`--trace`).
         option: &'static str,
@@ -135,4 +143,18 @@ pub enum StartError {
     /// The runtime could not be started.
     #[error("cannot start the server's threads: {0}; check the limit on processes (ulimit -u)")]
     Runtime(io::Error),
+}
+
+impl StartError {
+    /// A file cannot be opened to be written, without waiting.
+    #[must_use]
+    pub fn writing(option: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        // What a FIFO says that nobody reads.
+        if source.raw_os_error() == Some(libc::ENXIO) {
+            Self::Unread { option, path }
+        } else {
+            Self::File { option, path, source }
+        }
+    }
 }

@@ -4,12 +4,14 @@
 
 use std::sync::Once;
 
-use crate::bridge;
+use crate::{bridge, logging, writer};
 
 /// From now on children get their own.
 pub fn prepare() {
     static ONCE: Once = Once::new();
     extern "C" fn in_child() {
+        writer::renew_after_fork();
+        logging::renew_after_fork();
         bridge::renew_after_fork();
     }
     // SAFETY: `in_child` may run in any thread that forks. It allocates, which glibc allows in a child, and takes

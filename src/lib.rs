@@ -9,7 +9,7 @@
 //! - [`deadline`] – times that people choose, kept small enough to count with
 //! - [`config`] – plain data, each field with its default and why
 //! - [`error`] – what stops the start
-//! - [`logging`] – `tracing`, in pywebsocket's line format
+//! - [`logging`] – `tracing`, in pywebsocket's line format; [`writer`] – writing without waiting
 //! - [`children`] – the process groups of CGI scripts
 //! - [`panics`] – a panic is one record of the log
 //! - [`shutdown`] – signals and the end of the process
@@ -48,6 +48,7 @@ pub mod shutdown;
 pub mod status;
 pub mod trace;
 pub mod websocket;
+pub mod writer;
 
 use std::ffi::OsString;
 

@@ -3,7 +3,7 @@
 //! Must not import anything but `config` and `logging`.
 
 use std::any::Any;
-use std::env;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
 use std::thread;
@@ -11,17 +11,18 @@ use std::thread;
 use crate::config::LogLevel;
 use crate::logging::{self, LOG_SERVER};
 
-/// From now on panics of all threads are logged. Where `RUST_BACKTRACE` asks for more, the usual report follows on
-/// stderr.
+/// From now on panics of all threads are logged, with a backtrace where `RUST_BACKTRACE` asks for one. Rust's own report
+/// would wait for whoever reads stderr, with a lock that all others want who print there.
 pub fn log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            logging::emit(LogLevel::Error, LOG_SERVER, &record(info));
-            if env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
-                usual(info);
+        panic::set_hook(Box::new(|info| {
+            let backtrace = Backtrace::capture();
+            let mut record = record(info);
+            if backtrace.status() == BacktraceStatus::Captured {
+                record = format!("{record}\n{backtrace}");
             }
+            logging::emit(LogLevel::Error, LOG_SERVER, &record);
         }));
     });
 }

@@ -50,14 +50,16 @@ pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Resu
             start_python(python.as_deref()).and_then(|()| serve(options)).map(|()| true)
         }
     };
-    match result {
+    let code = match result {
         Ok(true) => 0,
         Ok(false) => 1,
         Err(error) => {
-            eprintln!("wshost: {error}");
+            logging::tell(&format!("wshost: {error}"));
             1
         }
-    }
+    };
+    logging::flush(logging::FLUSH_TIME);
+    code
 }
 
 /// Serves until a signal.

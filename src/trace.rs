@@ -1,14 +1,18 @@
 //! `--trace`: the bytes of each connection that a handler gets, in a file (docs/trace.md).
 //!
-//! A file that cannot be written any more ends the recording, never a connection. Must not import anything but
-//! `error` and `logging`.
+//! A file that cannot be written any more ends the recording, never a connection; one that is written slowly has gaps,
+//! and says so. Nothing here is of one process only: the queue (`crate::writer`) knows when it is in a forked child.
+//! Must not import anything but `error`, `logging` and `writer`.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -20,20 +24,22 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::error::StartError;
 use crate::logging::LOG_SERVER;
+use crate::writer::{Queue, Sink, Target, write_all};
 
 /// What requests carry in clear: credentials and cookies. So nobody else may read the file.
 const MODE: u32 = 0o600;
 
 /// So many bytes stand in one line at most: who reads the file need not take longer ones.
 const PIECE: usize = 1 << 20;
+/// How many bytes of records may wait to be written. Records carry payloads.
+const LIMIT: usize = 32 * 1024 * 1024;
 
 /// A file that connections are recorded in.
-#[derive(Debug)]
 pub struct Trace {
-    path: PathBuf,
-    /// `None` once it could not be written.
-    file: Mutex<Option<File>>,
-    /// How many connections there were. Locked until the last one is written, so that the numbers stand in order.
+    queue: Queue,
+    /// Whether it could not be written.
+    is_over: Arc<AtomicBool>,
+    /// How many connections there were. Locked until the last one is queued, so that the numbers stand in order.
     connections: Mutex<u64>,
     /// When the recording began, on both clocks: all times count from here, so that their order is that of events.
     begun: (Instant, OffsetDateTime),
@@ -42,12 +48,17 @@ pub struct Trace {
 impl Trace {
     /// Opens `path` to append to it, or makes it.
     pub fn open(path: &Path) -> Result<Self, StartError> {
-        let file = OpenOptions::new().create(true).append(true).mode(MODE).open(path);
-        let file =
-            file.map_err(|source| StartError::File { option: "--trace", path: path.to_owned(), source })?;
+        // Without waiting for somebody who reads a FIFO.
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = OpenOptions::new().create(true).append(true).mode(MODE).custom_flags(flags).open(path);
+        let file = Arc::new(file.map_err(|source| StartError::writing("--trace", path, source))?);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let sink =
+            TraceFile { path: path.to_owned(), file: Arc::clone(&file), is_over: Arc::clone(&is_over) };
+        let queue = Queue::start("wshost-trace", LIMIT, Target::File(file), sink, gap);
         Ok(Self {
-            path: path.to_owned(),
-            file: Mutex::new(Some(file)),
+            queue: queue.map_err(StartError::Runtime)?,
+            is_over,
             connections: Mutex::new(0),
             begun: (Instant::now(), OffsetDateTime::now_utc()),
         })
@@ -62,27 +73,62 @@ impl Trace {
         let start = Instant::now();
         let time = self.begun.1 + (start - self.begun.0);
         let time = time.format(&Rfc3339).unwrap_or_default();
-        self.write(&json!({
-            "connection": number,
-            "event": "open",
-            "time": time,
-            "peer": opening.peer.to_string(),
-            "local": format!("{}:{}", opening.local.0, opening.local.1),
-            "tls": opening.tls,
-            "resource": opening.resource,
-        }));
-        ConnectionTrace { trace: Arc::clone(self), number, start, ended: Mutex::new(None) }
+        self.write(|| {
+            json!({
+                "connection": number,
+                "event": "open",
+                "time": time,
+                "peer": opening.peer.to_string(),
+                "local": format!("{}:{}", opening.local.0, opening.local.1),
+                "tls": opening.tls,
+                "resource": opening.resource,
+            })
+        });
+        ConnectionTrace { trace: Arc::clone(self), number, start, ended: OnceLock::new() }
     }
 
-    fn write(&self, record: &Value) {
-        let line = format!("{record}\n");
-        let mut file = self.file.lock();
-        let Some(open) = &mut *file else { return };
-        if let Err(error) = open.write_all(line.as_bytes()) {
-            *file = None;
+    /// Never waits: for whom the disk is too slow, the trace has a gap.
+    fn write(&self, record: impl FnOnce() -> Value) {
+        if !self.is_over.load(Ordering::Relaxed) {
+            self.queue.put(|| line(&record()));
+        }
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").finish_non_exhaustive()
+    }
+}
+
+fn line(record: &Value) -> Vec<u8> {
+    format!("{record}\n").into_bytes()
+}
+
+/// The record for records that were dropped.
+fn gap(count: u64) -> Vec<u8> {
+    tracing::warn!(target: LOG_SERVER, "--trace: {count} records were dropped: they were not written fast enough");
+    line(&json!({"event": "dropped", "records": count}))
+}
+
+/// The file as its thread sees it.
+struct TraceFile {
+    path: PathBuf,
+    file: Arc<File>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Sink for TraceFile {
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        if self.is_over.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if let Err(error) = write_all(self.file.as_fd(), record) {
+            self.is_over.store(true, Ordering::Relaxed);
             let path = self.path.display();
             tracing::error!(target: LOG_SERVER, "--trace {path}: {error}; nothing more is recorded");
         }
+        Ok(())
     }
 }
 
@@ -106,7 +152,7 @@ pub struct ConnectionTrace {
     number: u64,
     start: Instant,
     /// How it ended; what comes first counts.
-    ended: Mutex<Option<String>>,
+    ended: OnceLock<String>,
 }
 
 impl ConnectionTrace {
@@ -124,9 +170,8 @@ impl ConnectionTrace {
     /// The client has closed its side.
     pub fn closed_by_client(&self) {
         if self.ends(|| "client".to_owned()) {
-            self.trace.write(
-                &json!({"connection": self.number, "event": "eof", "at": self.seconds(Instant::now())}),
-            );
+            let at = self.seconds(Instant::now());
+            self.trace.write(|| json!({"connection": self.number, "event": "eof", "at": at}));
         }
     }
 
@@ -145,21 +190,19 @@ impl ConnectionTrace {
 
     /// `true`: it had not ended before.
     fn ends(&self, how: impl FnOnce() -> String) -> bool {
-        let mut ended = self.ended.lock();
-        let is_first = ended.is_none();
-        ended.get_or_insert_with(how);
-        is_first
+        self.ended.get().is_none() && self.ended.set(how()).is_ok()
     }
 
     fn bytes(&self, event: &str, at: Instant, bytes: &[u8]) {
+        let at = self.seconds(at);
         for piece in bytes.chunks(PIECE) {
-            let (kind, data) = match str::from_utf8(piece) {
-                Ok(text) if text.bytes().all(is_plain) => ("text", text.to_owned()),
-                _ => ("base64", BASE64_STANDARD.encode(piece)),
-            };
-            self.trace.write(&json!({
-                "connection": self.number, "event": event, "at": self.seconds(at), kind: data,
-            }));
+            self.trace.write(|| {
+                let (kind, data) = match str::from_utf8(piece) {
+                    Ok(text) if text.bytes().all(is_plain) => ("text", text.to_owned()),
+                    _ => ("base64", BASE64_STANDARD.encode(piece)),
+                };
+                json!({"connection": self.number, "event": event, "at": at, kind: data})
+            });
         }
     }
 
@@ -171,10 +214,9 @@ impl ConnectionTrace {
 
 impl Drop for ConnectionTrace {
     fn drop(&mut self) {
-        let how = self.ended.get_mut().take();
-        let how = how.unwrap_or_else(|| "server".to_owned());
-        self.trace
-            .write(&json!({"connection": self.number, "event": "end", "at": self.seconds(Instant::now()), "by": how}));
+        let how = self.ended.take().unwrap_or_else(|| "server".to_owned());
+        let at = self.seconds(Instant::now());
+        self.trace.write(|| json!({"connection": self.number, "event": "end", "at": at, "by": how}));
     }
 }
 

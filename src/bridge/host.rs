@@ -17,7 +17,7 @@ use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, Panicked, VERSION};
 use super::handshake::do_handshake;
 use super::loader::PythonLoader;
-use super::python_logging::{Level, Logger, give_kept, repr, traceback};
+use super::python_logging::{Level, Logger, repr, settle, traceback};
 use super::python_thread::PythonThread;
 use super::request::Request;
 use super::running::Running;
@@ -165,9 +165,7 @@ impl Task {
         let socket = Arc::clone(&self.socket);
         let on_error = self.on_error.clone();
         // What the server has logged comes before what the handler logs.
-        if let Err(error) = give_kept(py) {
-            error.write_unraisable(py, None);
-        }
+        settle(py);
         let registration = Registration::new(self.number, self.head.target.clone(), Arc::clone(&socket));
         let (protocol, method) = (self.head.protocol.clone(), self.head.method.clone());
         match catch_unwind(AssertUnwindSafe(|| self.serve(py, &registration))) {

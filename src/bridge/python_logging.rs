@@ -3,14 +3,17 @@
 //! They go through Python's `logging`, so that harnesses and handlers see them; in the server process a
 //! handler of the root logger passes them on to `crate::logging`.
 
-use std::thread::{self, ThreadId};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use parking_lot::Condvar;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
-use super::locks::{self, Lock};
+use super::locks;
 use crate::config::{LogConfig, LogLevel};
 use crate::error::StartError;
 use crate::logging::{self, KeptRecord, LOG_REQUEST, LOG_SERVER};
@@ -152,50 +155,75 @@ pub fn keep_log(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Gives the records that were kept to Python's `logging`, and looks at its levels again.
+/// Gives the records that were kept to Python's `logging`, on this thread, and looks at its levels again.
 ///
 /// An error is what a log handler raised, or a handler of a signal.
 pub fn hand_over(py: Python<'_>) -> PyResult<()> {
-    give_kept(py)?;
+    while let Some(record) = super::detach::detached(py, || logging::next_kept(PATIENCE)) {
+        let given = give(py, &record);
+        logging::given();
+        given?;
+    }
     keep_log(py)
 }
 
-/// The thread that has taken a kept record and gives it to `logging`.
-static GIVING: Lock<Option<ThreadId>> = Lock::new(None);
-/// Notified when it has done so.
-static GIVEN: Condvar = Condvar::new();
-
-/// Gives the records that were kept to Python's `logging` in their order, also when several threads do so: behind
-/// this call `logging` has everything from before it.
-///
-/// Raises as [`hand_over`].
-pub fn give_kept(py: Python<'_>) -> PyResult<()> {
-    if !logging::is_keeping() {
-        return Ok(());
+/// Waits until `logging` has what was kept before this call, so that what a handler logs stands behind it. Not for
+/// longer than a second, and not for a log handler that takes longer already: it may wait for ever.
+pub fn settle(py: Python<'_>) {
+    if logging::is_keeping() && !logging::is_settled() {
+        super::detach::detached(py, || logging::settle(PATIENCE));
     }
-    while let Some(record) = super::detach::detached(py, next_kept) {
-        let given = give(py, &record);
-        *GIVING.lock() = None;
-        GIVEN.notify_all();
-        given?;
-    }
-    Ok(())
 }
 
-/// The record whose turn it is, for this thread to give. `None` when there is none, or when this thread is giving
-/// one: a log handler starts or stops a server.
-fn next_kept() -> Option<KeptRecord> {
-    let this = thread::current().id();
-    let mut giving = GIVING.lock();
-    while let Some(other) = *giving {
-        if other == this {
-            return None;
-        }
-        GIVEN.wait(giving.guard());
+/// How long others wait for a log handler of the program around us.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The name of the thread that gives records to `logging`.
+const GIVER: &str = "wshost-log";
+
+/// A thread that gives records that are kept to Python's `logging`, so that nobody else waits for its handlers. Ends when
+/// this is dropped, once it has given everything.
+pub struct Giver {
+    is_over: Arc<AtomicBool>,
+}
+
+impl Giver {
+    /// Starts it.
+    pub fn start() -> io::Result<Self> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let is_its = Arc::clone(&is_over);
+        let run = move || {
+            while let Some(record) = logging::wait_for_kept(&is_its) {
+                super::detach::attached(|py| {
+                    if let Err(error) = give_named(py, &record) {
+                        error.write_unraisable(py, None);
+                    }
+                });
+                // Now, when it needs nothing of Python any more: the process may end.
+                logging::given();
+            }
+        };
+        thread::Builder::new().name(GIVER.to_owned()).spawn(run)?;
+        Ok(Self { is_over })
     }
-    let record = logging::take_kept()?;
-    *giving = Some(this);
-    Some(record)
+
+    /// Waits, for a second at most, until `logging` has everything. Must be called detached from Python.
+    pub fn finish(self) {
+        logging::settle(PATIENCE);
+    }
+}
+
+impl Drop for Giver {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        logging::wake();
+    }
+}
+
+/// Gives a record; in it the thread has a name.
+fn give_named(py: Python<'_>, record: &KeptRecord) -> PyResult<()> {
+    py.import("threading")?.call_method0("current_thread")?.setattr("name", GIVER)?;
+    give(py, record)
 }
 
 fn give(py: Python<'_>, record: &KeptRecord) -> PyResult<()> {

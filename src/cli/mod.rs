@@ -19,6 +19,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
@@ -457,14 +458,27 @@ fn scan_directory(root: &Path, scan: &Path) -> Result<PathBuf, StartError> {
     }
 }
 
-/// The absolute path of a file that clients must not be able to fetch. It counts from where the program was started.
+/// The path, without links, of a file that clients must not be able to fetch. It counts from where the program was
+/// started, also when it is `/proc/self/cwd/...`.
 fn private_file(option: &'static str, path: &Path, document_root: &Path) -> Result<PathBuf, StartError> {
     let path = absolute(path).unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().unwrap_or(&path);
-    // A path that leads nowhere is reported when the file is opened.
-    let real = fs::canonicalize(&path).or_else(|_| fs::canonicalize(folder)).unwrap_or_else(|_| path.clone());
+    let real = match fs::canonicalize(&path) {
+        Ok(real) => real,
+        // What a link that leads nowhere names would be made, wherever that is.
+        Err(source) if path.is_symlink() => return Err(StartError::File { option, path, source }),
+        Err(_) => match (path.parent().map(fs::canonicalize), path.file_name()) {
+            (Some(Ok(folder)), Some(name)) => folder.join(name),
+            // Reported when the file is opened.
+            _ => path.clone(),
+        },
+    };
     let root = fs::canonicalize(document_root).unwrap_or_else(|_| document_root.to_owned());
-    if real.starts_with(root) { Err(StartError::Served { option, path }) } else { Ok(path) }
+    let has_other_names = fs::metadata(&real).is_ok_and(|file| file.is_file() && file.nlink() > 1);
+    if real.starts_with(root) || has_other_names {
+        Err(StartError::Served { option, path })
+    } else {
+        Ok(real)
+    }
 }
 
 /// `path` if it is a file that can be opened for reading.

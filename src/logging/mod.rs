@@ -6,8 +6,10 @@
 //!
 //! Rust code logs with `tracing`'s macros. Two things they cannot say go through [`emit`]: a logger name that is
 //! known at run time (Python's `logging`), and CRITICAL, which `tracing` does not have. TRACE is FINE.
-//! Must not import anything but `config` and `error`.
+//! Nobody who logs waits for whoever reads the log: a thread writes it (`crate::writer`). [`flush`] waits, for a while.
+//! Must not import anything but `config`, `error`, `per_process` and `writer`.
 
+mod clock;
 mod kept;
 mod output;
 mod record;
@@ -16,11 +18,12 @@ pub mod tail;
 mod tests;
 
 use std::fmt::{self, Write as _};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use arc_swap::ArcSwapOption;
 use serde_json::Value;
-use time::OffsetDateTime;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber, callsite};
@@ -29,10 +32,12 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::config::{LogConfig, LogLevel};
 use crate::error::StartError;
-use output::Output;
+use crate::per_process::PerProcess;
+use crate::writer::{self, Queue, Target};
+use output::LogFile;
 use record::{Record, Style};
 
-pub use kept::{KeptRecord, is_keeping, kept, take_kept};
+pub use kept::{KeptRecord, given, is_keeping, is_settled, next_kept, settle, wait_for_kept, wake};
 
 /// The logger of what concerns the whole server (pywebsocket's name).
 pub const LOG_SERVER: &str = "pywebsocket3.websocket_server.WebSocketServer";
@@ -43,8 +48,30 @@ pub const LOG_REQUEST: &str = "pywebsocket3.request_handler.WebSocketRequestHand
 /// Python's `logging` before it is configured.
 static THRESHOLD: AtomicU8 = AtomicU8::new(LogLevel::Warning as u8);
 
-/// Where records go, and in which form.
-static OUTPUT: Mutex<(Output, Style)> = Mutex::new((Output::Stderr, Style::Text { colours: false }));
+/// How many bytes of the log may wait to be written.
+const LIMIT: usize = 4 * 1024 * 1024;
+
+/// How long the end of the process may take to write what was logged.
+pub const FLUSH_TIME: Duration = Duration::from_secs(5);
+
+/// The log that [`init`] has opened.
+struct Log {
+    /// Where records go; `None`: to stderr.
+    file: Option<Queue>,
+    style: Style,
+}
+
+/// Read without a lock: a child that was forked logs, too.
+static LOG: ArcSwapOption<Log> = ArcSwapOption::const_empty();
+
+/// What is written to stderr, records and other lines. `None`: there can be no thread for it.
+static STDERR: PerProcess<OnceLock<Option<Queue>>> = PerProcess::new(&FIRST_STDERR, OnceLock::new);
+
+static FIRST_STDERR: OnceLock<Option<Queue>> = OnceLock::new();
+
+/// Whether this is a forked child that has not called [`init`] itself: it writes without a thread, which its end
+/// would overtake.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
 /// Whether [`init`] was called.
 static IS_OPEN: AtomicBool = AtomicBool::new(false);
@@ -54,17 +81,67 @@ static IS_OPEN: AtomicBool = AtomicBool::new(false);
 /// May be called again; the last call counts. A subscriber that a program around us has set before stays and
 /// gets the events instead of the log.
 pub fn init(config: &LogConfig) -> Result<(), StartError> {
-    let output = Output::open(config)?;
-    let style = Style::new(config.format, output.is_terminal());
-    *OUTPUT.lock() = (output, style);
+    let style = Style::new(config.format, config.file.is_none() && output::is_terminal());
+    let file = LogFile::of(config)?.map(|file| {
+        let target = file.target();
+        Queue::start("wshost-log", LIMIT, target, file, move |count| dropped(count, style))
+    });
+    let file = file.transpose().map_err(StartError::Runtime)?;
+    // What went to the log before stands before what comes now, also where both are one file.
+    flush(FLUSH_TIME);
+    if IS_CHILD.swap(false, Ordering::Relaxed) {
+        STDERR.renew();
+    }
+    LOG.store(Some(Log { file, style }.into()));
     IS_OPEN.store(true, Ordering::Relaxed);
     kept::switch(false);
     subscribe(config.level);
     Ok(())
 }
 
+/// Gives this process, a forked child, its own of what the parent's other threads may hold. Must take no lock.
+pub fn renew_after_fork() {
+    IS_CHILD.store(true, Ordering::Relaxed);
+    tail::renew_after_fork();
+    kept::renew_after_fork();
+    clock::renew_after_fork();
+}
+
+/// Waits until what was logged, told and traced is written: for `limit` at most, and no longer than a second for a
+/// reader that does not read. For the end of the process; one that must end at once leaves it out.
+pub fn flush(limit: Duration) {
+    writer::flush(limit);
+}
+
+/// Says something to people on stderr, in its order with the records there: whole lines, without the last line end.
+/// Does not wait.
+pub fn tell(text: &str) {
+    to_stderr(|| format!("{text}\n").into_bytes());
+}
+
+fn to_stderr(record: impl FnOnce() -> Vec<u8>) {
+    if IS_CHILD.load(Ordering::Relaxed) && STDERR.get().get().is_none() {
+        return writer::write_now(&Target::Stderr, &record());
+    }
+    let queue = STDERR.get().get_or_init(|| {
+        let note = |count| dropped(count, LOG.load().as_ref().map_or(Style::PLAIN, |log| log.style));
+        Queue::start("wshost-stderr", LIMIT, Target::Stderr, output::Stderr, note).ok()
+    });
+    match queue {
+        Some(queue) => queue.put(record),
+        None => writer::write_now(&Target::Stderr, &record()),
+    }
+}
+
+/// The record for records that were dropped.
+fn dropped(count: u64, style: Style) -> Vec<u8> {
+    let message = format!("{count} records were dropped: nobody read the log, or it could not be written");
+    let (level, logger) = (LogLevel::Warning, LOG_SERVER);
+    Record { time: clock::now(), level, logger, message: &message, fields: &[] }.format(style).into_bytes()
+}
+
 /// Keeps records of `level` and above for the program around us, which gets them with [`take_kept`]. May be called
-/// again, with another level. Does nothing behind [`init`]: that program's records go to our log then.
+/// again, with another level. Does nothing after [`init`]: that program's records go to our log then.
 pub fn keep(level: LogLevel) {
     if IS_OPEN.load(Ordering::Relaxed)
         || (kept::is_keeping() && THRESHOLD.load(Ordering::Relaxed) == level as u8)
@@ -78,8 +155,11 @@ pub fn keep(level: LogLevel) {
 /// Takes `tracing`'s events of `level` and above.
 fn subscribe(level: LogLevel) {
     THRESHOLD.store(level as u8, Ordering::Relaxed);
-    // Fails when this is not the first call, and then the subscriber is there already.
-    let _ = tracing::subscriber::set_global_default(Registry::default().with(LineLayer));
+    // Once: `tracing` takes a lock for each further one when it sees an event for the first time.
+    if !tracing::dispatcher::has_been_set() {
+        // Fails when another thread was faster.
+        let _ = tracing::subscriber::set_global_default(Registry::default().with(LineLayer));
+    }
     // The threshold may have changed since tracing asked for it.
     callsite::rebuild_interest_cache();
 }
@@ -217,13 +297,18 @@ impl Visit for Fields {
 /// One record, one write, so that records of several threads and processes do not mix. A log that cannot be
 /// written to is no reason to stop serving.
 fn write(level: LogLevel, logger: &str, message: &str, fields: &[(&'static str, Value)]) {
-    let time = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
-    let record = Record { time, level, logger, message, fields };
+    let record = Record { time: clock::now(), level, logger, message, fields };
     tail::add(&record);
     let for_others = || KeptRecord { level, logger: logger.to_owned(), message: record.text_alone() };
     if kept::keep(for_others) {
         return;
     }
-    let (output, style) = &mut *OUTPUT.lock();
-    output.write(record.format(*style).as_bytes());
+    let log = LOG.load();
+    let bytes = |style| record.format(style).into_bytes();
+    match log.as_deref() {
+        Some(Log { file: Some(queue), style }) => queue.put(|| bytes(*style)),
+        Some(Log { file: None, style }) => to_stderr(|| bytes(*style)),
+        // A thread would be much for the one word that a program around us does not expect.
+        None => writer::write_now(&Target::Stderr, &bytes(Style::PLAIN)),
+    }
 }

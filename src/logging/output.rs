@@ -1,43 +1,27 @@
 //! Where records go: stderr, or a file that is rotated by its size.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::LogConfig;
 use crate::error::StartError;
+use crate::writer::{Sink, Target, write_all};
 
-/// Where records go.
-#[derive(Debug)]
-pub(super) enum Output {
-    Stderr,
-    File(LogFile),
+/// Whether somebody reads stderr along.
+pub(super) fn is_terminal() -> bool {
+    io::stderr().is_terminal()
 }
 
-impl Output {
-    /// Opens what `config` names.
-    pub(super) fn open(config: &LogConfig) -> Result<Self, StartError> {
-        let Some(path) = &config.file else {
-            return Ok(Self::Stderr);
-        };
-        let rotation = if config.backups == 0 { 0 } else { config.max_size };
-        match LogFile::open(path, rotation, config.backups) {
-            Ok(file) => Ok(Self::File(file)),
-            Err(source) => Err(StartError::File { option: "--log-file", path: path.clone(), source }),
-        }
-    }
+/// Standard error.
+pub(super) struct Stderr;
 
-    /// Whether somebody reads along.
-    pub(super) fn is_terminal(&self) -> bool {
-        matches!(self, Self::Stderr) && io::stderr().is_terminal()
-    }
-
-    /// Writes a whole record at once. Errors are passed over: there is nowhere to report them.
-    pub(super) fn write(&mut self, record: &[u8]) {
-        let _ = match self {
-            Self::Stderr => io::stderr().lock().write_all(record),
-            Self::File(file) => file.write(record),
-        };
+impl Sink for Stderr {
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        write_all(Target::Stderr.as_fd(), record)
     }
 }
 
@@ -45,24 +29,44 @@ impl Output {
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
-    file: File,
+    /// Its number stays: children of a fork, and those who print what is queued, know it.
+    file: Arc<File>,
     /// Size, in bytes, that the file does not reach; 0: it is never rotated.
     max_size: u64,
     /// How many files are set aside.
     backups: u32,
 }
 
-impl LogFile {
-    fn open(path: &Path, max_size: u64, backups: u32) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: append_to(path)?, max_size, backups })
-    }
-
+impl Sink for LogFile {
     fn write(&mut self, record: &[u8]) -> io::Result<()> {
         if self.is_full(record.len() as u64).unwrap_or(false) {
             // Where that fails, the file grows on.
             let _ = self.rotate();
         }
-        self.file.write_all(record)
+        write_all(self.file.as_fd(), record)
+    }
+}
+
+impl LogFile {
+    /// Opens what `config` names, if it names one.
+    pub(super) fn of(config: &LogConfig) -> Result<Option<Self>, StartError> {
+        let Some(path) = &config.file else {
+            return Ok(None);
+        };
+        let rotation = if config.backups == 0 { 0 } else { config.max_size };
+        match Self::open(path, rotation, config.backups) {
+            Ok(file) => Ok(Some(file)),
+            Err(source) => Err(StartError::writing("--log-file", path, source)),
+        }
+    }
+
+    fn open(path: &Path, max_size: u64, backups: u32) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: append_to(path)?.into(), max_size, backups })
+    }
+
+    /// What is written to.
+    pub(super) fn target(&self) -> Target {
+        Target::File(Arc::clone(&self.file))
     }
 
     /// Whether `more` bytes would fill the file. pywebsocket: only regular files are rotated. An empty one is
@@ -89,16 +93,23 @@ impl LogFile {
         }
         fs::rename(&self.path, self.backup(1))?;
         match append_to(&self.path) {
-            Ok(file) => {
-                self.file = file;
-                Ok(())
-            }
+            Ok(file) => self.become_file(&file),
             Err(error) => {
                 // Else each further record would push an older file out.
                 fs::rename(self.backup(1), &self.path)?;
                 Err(error)
             }
         }
+    }
+
+    /// Goes on with `file` under the number of the old one.
+    fn become_file(&self, file: &File) -> io::Result<()> {
+        // SAFETY: both numbers are those of files of ours that are open; the second is replaced in one step, and those
+        // who know it want to write to the log, whichever file that is.
+        if unsafe { libc::dup3(file.as_raw_fd(), self.file.as_raw_fd(), libc::O_CLOEXEC) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
     }
 
     fn backup(&self, number: u32) -> PathBuf {
@@ -108,12 +119,15 @@ impl LogFile {
     }
 }
 
+/// Does not wait for somebody who reads a FIFO: without one it is an error.
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    OpenOptions::new().create(true).append(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     fn contents(directory: &Path) -> Vec<(String, String)> {
@@ -131,9 +145,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let config =
             LogConfig { file: Some(directory.path().join("log")), max_size, backups, ..LogConfig::default() };
-        let mut output = Output::open(&config).unwrap();
+        let mut file = LogFile::of(&config).unwrap().unwrap();
         for record in records {
-            output.write(record.as_bytes());
+            file.write(record.as_bytes()).unwrap();
         }
         contents(directory.path()).into_iter().map(|(name, text)| format!("{name}={text}")).collect()
     }

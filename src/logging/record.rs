@@ -31,6 +31,9 @@ pub(super) enum Style {
 }
 
 impl Style {
+    /// pywebsocket's lines without colours.
+    pub(super) const PLAIN: Self = Self::Text { colours: false };
+
     /// The style for records that a terminal shows, or does not show. `NO_COLOR` with any value, or a terminal
     /// that says it can do nothing, means no colours.
     pub(super) fn new(format: LogFormat, is_terminal: bool) -> Self {
@@ -156,8 +159,6 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: Style = Style::Text { colours: false };
-
     fn record<'a>(logger: &'a str, message: &'a str, fields: &'a [(&'static str, Value)]) -> Record<'a> {
         let time = datetime!(2026-11-23 23:07:25.123_999 +1);
         Record { time, level: LogLevel::Info, logger, message, fields }
@@ -175,7 +176,10 @@ mod tests {
         ];
         for (level, label) in table {
             let record = Record { level, ..record("a.b", "text", &[]) };
-            assert_eq!(record.format(PLAIN), format!("[2026-11-23 23:07:25,123] [{label}] a.b: text\n"));
+            assert_eq!(
+                record.format(Style::PLAIN),
+                format!("[2026-11-23 23:07:25,123] [{label}] a.b: text\n")
+            );
             let coloured = record.format(Style::Text { colours: true });
             let (before, after) = coloured.split_once(label).unwrap();
             assert!(
@@ -186,7 +190,7 @@ mod tests {
         }
         let time = datetime!(2026-01-02 03:04:05.006 UTC);
         let short = Record { time, ..record("l", "", &[]) };
-        assert_eq!(short.format(PLAIN), "[2026-01-02 03:04:05,006] [INFO] l: \n");
+        assert_eq!(short.format(Style::PLAIN), "[2026-01-02 03:04:05,006] [INFO] l: \n");
     }
 
     #[test]
@@ -196,13 +200,13 @@ mod tests {
         let escaped =
             "[2026-11-23 23:07:25,123] [INFO] a.b: ok\\r\\x1b[2J\\x9b31m\\x00\\x7f\\x85\\u2028\\u202eé";
         let start = "[2026-11-23 23:07:25,123] [INFO] ";
-        assert_eq!(record("l", forged, &[]).format(PLAIN), format!("{start}l: x\n  {escaped}\n"));
-        assert_eq!(record(forged, "m", &[]).format(PLAIN), format!("{start}x\\n{escaped}: m\n"));
+        assert_eq!(record("l", forged, &[]).format(Style::PLAIN), format!("{start}l: x\n  {escaped}\n"));
+        assert_eq!(record(forged, "m", &[]).format(Style::PLAIN), format!("{start}x\\n{escaped}: m\n"));
         let fields = [("peer", Value::from(forged))];
-        let with_field = record("l", "m", &fields).format(PLAIN);
+        let with_field = record("l", "m", &fields).format(Style::PLAIN);
         assert!(with_field.starts_with(&format!("{start}l: m peer=\"x\\n[")), "{with_field}");
         for text in [
-            record("l", forged, &[]).format(PLAIN),
+            record("l", forged, &[]).format(Style::PLAIN),
             with_field,
             record(forged, forged, &fields).format(Style::Json),
         ] {
@@ -215,7 +219,7 @@ mod tests {
     fn a_traceback_stays_readable() {
         let message = "Exception in processing\nTraceback (most recent call last):\n\n  File \"a\"\n\tE: x\n";
         assert_eq!(
-            record("l", message, &[]).format(PLAIN),
+            record("l", message, &[]).format(Style::PLAIN),
             "[2026-11-23 23:07:25,123] [INFO] l: Exception in processing\n  Traceback (most recent call last):\n  \n    File \"a\"\n  \tE: x\n"
         );
     }

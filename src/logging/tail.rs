@@ -8,17 +8,30 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::record::Record;
+use crate::per_process::PerProcess;
 
 /// How many records are kept, and how many bytes of one's message.
 const LENGTH: usize = 500;
 const MESSAGE_LENGTH: usize = 8192;
 
 static IS_KEPT: AtomicBool = AtomicBool::new(false);
-static TAIL: Mutex<Tail> = Mutex::new(Tail { next: 0, records: VecDeque::new() });
+static TAIL: PerProcess<Mutex<Tail>> = PerProcess::new(&FIRST_TAIL, || Mutex::new(Tail::new()));
+static FIRST_TAIL: Mutex<Tail> = Mutex::new(Tail::new());
+
+/// Gives this process, a forked child, a tail of its own.
+pub(super) fn renew_after_fork() {
+    TAIL.renew();
+}
 
 struct Tail {
     next: u64,
     records: VecDeque<Kept>,
+}
+
+impl Tail {
+    const fn new() -> Self {
+        Self { next: 0, records: VecDeque::new() }
+    }
 }
 
 /// A record that was kept.
@@ -44,7 +57,7 @@ pub fn keep() {
 /// The records that are kept from number `from` on, the newest last.
 #[must_use]
 pub fn tail(from: u64) -> Vec<Kept> {
-    TAIL.lock().records.iter().filter(|kept| kept.number >= from).cloned().collect()
+    TAIL.get().lock().records.iter().filter(|kept| kept.number >= from).cloned().collect()
 }
 
 /// Keeps a record that is written.
@@ -52,7 +65,7 @@ pub(super) fn add(record: &Record<'_>) {
     if !IS_KEPT.load(Ordering::Relaxed) {
         return;
     }
-    let mut tail = TAIL.lock();
+    let mut tail = TAIL.get().lock();
     if tail.records.len() == LENGTH {
         tail.records.pop_front();
     }

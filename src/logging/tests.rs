@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
+use time::OffsetDateTime;
 use time::macros::offset;
 
 use super::*;
@@ -96,7 +97,7 @@ fn child() {
             keep(LogLevel::Info);
             every_level();
             tracing::warn!(target: "a::b", port = 9998, "two\nlines\r");
-            let taken: Vec<_> = std::iter::from_fn(take_kept)
+            let taken: Vec<_> = std::iter::from_fn(take)
                 .map(|record| (record.level, record.logger, record.message))
                 .collect();
             let record = |level, logger: &str, text: &str| (level, logger.to_owned(), text.to_owned());
@@ -104,16 +105,23 @@ fn child() {
             assert_eq!(taken[0], record(LogLevel::Info, "wshost.logging.tests", "event"));
             assert_eq!(taken[6], record(LogLevel::Critical, "py", "emit"));
             assert_eq!(taken[7], record(LogLevel::Warning, "a.b", "two\n  lines\\r port=9998"));
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let kept = runtime.block_on(async { tokio::join!(kept(), async { every_level() }) });
-            assert_eq!(kept, ((), ()));
             init(&at(LogLevel::Error)).unwrap();
             keep(LogLevel::Fine);
             every_level();
-            assert_eq!(take_kept(), None);
+            assert_eq!(take(), None);
         }
         other => panic!("no scenario {other}"),
     }
+    flush(FLUSH_TIME);
+}
+
+/// The next record that was kept.
+fn take() -> Option<KeptRecord> {
+    let record = next_kept(Duration::ZERO);
+    if record.is_some() {
+        given();
+    }
+    record
 }
 
 fn every_level() {

@@ -37,6 +37,20 @@ pub fn run(options: ReplayOptions) -> Result<bool, StartError> {
             &format!("wshost: replay: {}: line {line} is cut off and left out", file.display()),
         );
     }
+    for line in &recording.gaps {
+        let file = file.display();
+        tell(
+            &mut io::stderr(),
+            &format!(
+                "wshost: replay: {file}: line {line}: records were dropped there; connections that were open are left out"
+            ),
+        );
+    }
+    let mut wanted = recording.connections.iter().enumerate();
+    if wanted.all(|(index, found)| found.has_gap || connection.is_some_and(|number| number != index + 1)) {
+        let problem = format!("{}: no connection without a gap; record again", file.display());
+        return Err(StartError::Replay(problem));
+    }
     let target = Target::new(server, timeout)?;
     let manner = Manner { only: connection.map(|number| number - 1), timing, limit: timeout };
     let (mut same, mut others) = (0, 0);

@@ -34,6 +34,8 @@ pub(super) struct Recording {
     pub(super) steps: Vec<Step>,
     /// The number of a last line that was not written to its end.
     pub(super) cut_off: Option<usize>,
+    /// The numbers of the lines where records were dropped.
+    pub(super) gaps: Vec<usize>,
 }
 
 /// A connection as it was recorded.
@@ -45,6 +47,10 @@ pub(super) struct Connection {
     pub(super) sent: Vec<u8>,
     /// Whether that is all there was: neither the connection nor the recording was cut off.
     pub(super) is_whole: bool,
+    /// Whether records of it were dropped, or may have been. There are no steps of it.
+    pub(super) has_gap: bool,
+    /// Whether its end is recorded.
+    has_ended: bool,
     /// When it was opened.
     opened: OffsetDateTime,
 }
@@ -106,6 +112,10 @@ fn parse(mut file: impl BufRead) -> Result<Recording, String> {
             reader.recording.cut_off = Some(number);
             break;
         }
+        if record["event"] == "dropped" {
+            reader.skip(number);
+            continue;
+        }
         reader
             .take(&record)
             .map_err(|problem| format!("line {number}: {problem}; record again, or delete the line"))?;
@@ -118,6 +128,8 @@ fn parse(mut file: impl BufRead) -> Result<Recording, String> {
     if reader.recording.connections.is_empty() {
         return Err("no connection is recorded in it; record one with --trace".to_owned());
     }
+    let Recording { connections, steps, .. } = &mut reader.recording;
+    steps.retain(|step| !connections[step.connection].has_gap);
     // An answer may be written down before what it answers to, by another thread: times keep the order.
     reader.recording.steps.sort_by_key(|step| step.time);
     Ok(reader.recording)
@@ -134,12 +146,22 @@ struct Reader {
 
 impl Default for Reader {
     fn default() -> Self {
-        let recording = Recording { connections: Vec::new(), steps: Vec::new(), cut_off: None };
+        let (connections, steps, gaps) = (Vec::new(), Vec::new(), Vec::new());
+        let recording = Recording { connections, steps, cut_off: None, gaps };
         Self { recording, open: HashMap::new(), kept: 0 }
     }
 }
 
 impl Reader {
+    /// Records were dropped at line `number`: of any connection that is open, and the beginnings of others.
+    fn skip(&mut self, number: usize) {
+        self.recording.gaps.push(number);
+        for &index in self.open.values() {
+            let connection = &mut self.recording.connections[index];
+            connection.has_gap |= !connection.has_ended;
+        }
+    }
+
     fn take(&mut self, record: &Value) -> Result<(), &'static str> {
         if !record.is_object() {
             return Err("not a whole JSON object");
@@ -150,8 +172,16 @@ impl Reader {
         if event == "open" {
             return self.open(number, record);
         }
-        let connection = *self.open.get(&number).ok_or("a connection that was not opened before")?;
+        let has_gap = !self.recording.gaps.is_empty();
+        let Some(&connection) = self.open.get(&number) else {
+            // It was opened in the gap.
+            return if has_gap { Ok(()) } else { Err("a connection that was not opened before") };
+        };
         let recorded = &mut self.recording.connections[connection];
+        if has_gap && recorded.has_ended {
+            // One of an earlier run: that of this run was opened in the gap.
+            return Ok(());
+        }
         let at = record["at"].as_f64().filter(|at| (0.0..1e9).contains(at)).ok_or("no time under \"at\"")?;
         let event = match event {
             "in" => {
@@ -169,6 +199,7 @@ impl Reader {
             "end" => {
                 let by = record["by"].as_str().ok_or("no text under \"by\"")?;
                 recorded.is_whole = matches!(by, "client" | "server");
+                recorded.has_ended = true;
                 Event::End
             }
             _ => return Err("an \"event\" that is none of open, in, out, eof and end"),
@@ -191,6 +222,8 @@ impl Reader {
             resource: resource.to_owned(),
             sent: Vec::new(),
             is_whole: false,
+            has_gap: false,
+            has_ended: false,
             opened,
         });
         self.recording.steps.push(Step { connection, time: opened, event: Event::Open });
@@ -302,6 +335,31 @@ mod tests {
         assert!(parse(endless).expect_err("no line").starts_with("line 1 is longer than"));
         let deep = format!("{OPEN}\n{}\n", "[".repeat(1 << 20));
         assert!(parse(deep.as_bytes()).expect_err("no object").starts_with("line 2: not a whole"));
+    }
+
+    #[test]
+    fn connections_with_a_gap_are_left_out() {
+        let open = |number: u32, resource: &str| {
+            OPEN.replace("\"connection\":1", &format!("\"connection\":{number}")).replace("/a", resource)
+        };
+        let text = [
+            &open(1, "/a"),
+            &open(2, "/b"),
+            r#"{"connection":1,"event":"end","at":1,"by":"client"}"#,
+            r#"{"event":"dropped","records":7}"#,
+            r#"{"connection":2,"event":"in","at":0.8,"text":"x"}"#,
+            // Opened in the gap; the second after a new start.
+            r#"{"connection":3,"event":"in","at":0.8,"text":"x"}"#,
+            r#"{"connection":1,"event":"in","at":0.8,"text":"x"}"#,
+            &open(4, "/d"),
+            r#"{"connection":4,"event":"in","at":1,"text":"y"}"#,
+        ];
+        let recording = parse(text.join("\n").as_bytes()).expect("a trace");
+        let gaps: Vec<_> = recording.connections.iter().map(|connection| connection.has_gap).collect();
+        assert_eq!((gaps, &recording.gaps[..]), (vec![false, true, false], &[4][..]));
+        let steps: Vec<_> = recording.steps.iter().map(|step| (step.connection, &step.event)).collect();
+        let y = Event::In(b"y".to_vec());
+        assert_eq!(steps, [(0, &Event::Open), (2, &Event::Open), (0, &Event::End), (2, &y)]);
     }
 
     #[test]

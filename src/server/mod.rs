@@ -29,7 +29,7 @@ use crate::handlers::HandlerHost;
 use crate::http::cgi::{Cgi, FixedRules, ScriptRules};
 use crate::http::files::Files;
 use crate::http::policy::PolicySource;
-use crate::logging::LOG_SERVER;
+use crate::logging::{self, LOG_SERVER};
 use crate::shutdown;
 use crate::status::Status;
 use crate::trace::Trace;
@@ -91,6 +91,7 @@ pub fn serve(
     if !result? {
         // Nothing of Python would ever return, not even to the caller.
         tracing::warn!(target: LOG_SERVER, "A handler does not let go of Python; ending without it");
+        logging::flush(logging::FLUSH_TIME);
         shutdown::exit_at_once(0);
     }
     Ok(())

@@ -29,6 +29,7 @@ use super::listener::Listeners;
 use super::tls::Tls;
 use crate::config::Config;
 use crate::error::StartError;
+use crate::logging;
 
 /// Tells everyone who wants to know where `listeners` listen.
 pub(super) fn announce(
@@ -48,14 +49,11 @@ pub(super) fn announce(
         let option = || format!("--ready-fd {fd}");
         write_fd(fd, &text).map_err(|source| StartError::Ready { option: option(), source })?;
     }
-    // Nobody reads stderr when this fails.
-    let _ = writeln!(io::stderr(), "wshost: listening on {web} ({websocket})");
-    if let Some(url) = status {
-        let _ = writeln!(io::stderr(), "wshost: status page on {url}");
-    }
-    if let Some(fingerprints) = tls.and_then(Tls::fingerprints) {
-        let _ = writeln!(io::stderr(), "wshost: its own certificate for localhost has {fingerprints}");
-    }
+    let mut lines = vec![format!("wshost: listening on {web} ({websocket})")];
+    lines.extend(status.map(|url| format!("wshost: status page on {url}")));
+    let fingerprints = tls.and_then(Tls::fingerprints);
+    lines.extend(fingerprints.map(|text| format!("wshost: its own certificate for localhost has {text}")));
+    logging::tell(&lines.join("\n"));
     Ok(())
 }
 

@@ -174,6 +174,7 @@ def test_json_is_one_object_a_line(root: Path) -> None:
     log = root / "ws.log"
     with Server(root, "-l", str(log), "--log-format", "json", "--log-level", "debug") as server:
         say(server, FORGED)
+        assert server.stop() == 0
     objects = [json.loads(line) for line in log.read_text().split("\n")[:-1]]
     [mine] = [record for record in objects if record["logger"] == "their.own"]
     assert (mine["level"], mine["message"]) == ("WARNING", FORGED)
@@ -192,6 +193,7 @@ def test_nothing_is_lost_while_the_log_is_rotated(root: Path) -> None:
             for _ in range(messages):
                 client.recv()
             client.close()
+        assert server.stop() == 0
     files = list(root.glob("ws.log*"))
     assert len(files) > 5
     assert all(file.stat().st_size < 2000 for file in files)

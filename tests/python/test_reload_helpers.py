@@ -176,6 +176,7 @@ def test_droppings_and_the_log_load_nothing(start: Start, tmp_path: Path) -> Non
     renamed_over(path, sends("'a2'", "import h"))
     wait_until(lambda: server.ask("/a") == "a2", "the reload behind all these")
     assert loads(server) == ["a_wsh.py", "a_wsh.py"]
+    wait_until(lambda: "Reloaded" in (tmp_path / "own.log").read_text(), "its record")
     log = (tmp_path / "own.log").read_text()
     assert log.count("Reloaded") == 1
     assert "ERROR" not in log

@@ -2,13 +2,14 @@
 
 import base64
 import json
+import os
 import ssl
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import ECHO, RawClient, Start, client_frame, close_body, run, wait_until, write
+from serving import ECHO, RawClient, Server, Start, client_frame, close_body, run, wait_until, write
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -143,8 +144,26 @@ def test_a_trace_that_clients_could_fetch(root: Path, tmp_path: Path, name: str)
     done = run("-p", "0", "-d", str(root), "--trace", name, cwd=root)
     assert done.returncode == 1
     assert done.stderr.endswith(
-        ": clients could fetch it, it lies under --document-root; name a file elsewhere\n"
+        ": clients could fetch it, it lies under --document-root or has a hard link that may; "
+        "name a file elsewhere\n"
     )
+    assert not (root / "trace").exists()
+
+
+def test_a_trace_that_links_lead_below_the_documents(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "nowhere").symlink_to(root / "trace")
+    done = run("-p", "0", "-d", str(root), "--trace", "nowhere", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "/nowhere: No such file or directory" in done.stderr
+    os.link(write(root, "file", ""), tmp_path / "other")
+    done = run("-p", "0", "-d", str(root), "--trace", "other", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "/other: clients could fetch it" in done.stderr
+    # That is the document root once the server runs.
+    with Server(root, "--trace", "/proc/self/cwd/trace", cwd=tmp_path) as server:
+        server.ask("/echo")
+        assert server.stop() == 0
+    assert (tmp_path / "trace").exists()
     assert not (root / "trace").exists()
 
 

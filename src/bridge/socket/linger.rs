@@ -12,6 +12,7 @@ use rustix::event::PollFlags;
 
 use crate::bridge::transport::Duplex;
 use crate::config::{LINGER_BYTES, LINGER_TIME};
+use crate::deadline;
 
 /// How much is taken at once from a peer that goes on sending.
 const PIECE: usize = 64 << 10;
