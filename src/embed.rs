@@ -7,22 +7,24 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::detach::detached;
 use crate::bridge::dispatch::Dispatcher;
 use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
+use crate::bridge::interruptible::interruptible;
 use crate::bridge::loader::PythonLoader;
 use crate::bridge::python_logging;
 use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, Secret, TlsConfig};
+use crate::descriptors;
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
@@ -30,6 +32,7 @@ use crate::http::cgi::{RulesError, ScriptRules, is_program};
 use crate::http::policy::{PolicyError, PolicySource};
 use crate::logging;
 use crate::server::{self, Asked, Listeners};
+use crate::shutdown;
 
 /// How often a serving thread looks whether Python has a signal for it, such as Ctrl-C.
 const SIGNAL_PERIOD: Duration = Duration::from_millis(50);
@@ -122,6 +125,7 @@ impl Server {
         on_error: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         python_logging::keep_log(py)?;
+        descriptors::keep_standard();
         let registry = dispatcher.registry()?;
         let mut config = Config {
             listen: ListenConfig {
@@ -137,8 +141,11 @@ impl Server {
             ..Config::default()
         };
         config.handlers.reload = reload;
-        detached(py, || server::check_certificates(&config)).map_err(|error| ssl_error(py, &error))?;
-        let bound = detached(py, || Listeners::bind(&config.listen));
+        let files = config.clone();
+        let checked = interruptible(py, move || server::check_certificates(&files))?;
+        checked.map_err(|error| ssl_error(py, &error))?;
+        let listen = config.listen.clone();
+        let bound = interruptible(py, move || Listeners::bind(&listen))?;
         python_logging::hand_over(py)?;
         let listeners = bound.map_err(|error| start_error(&error))?;
         Ok(Self {
@@ -187,7 +194,7 @@ impl Server {
         detached(py, || {
             let mut serving = self.serving.lock();
             if let Some(stop) = &*serving {
-                stop.cancel();
+                shutdown::cancel(stop);
             }
             while serving.is_some() {
                 self.served.wait(&mut serving);
@@ -199,7 +206,7 @@ impl Server {
     fn close(&self) {
         self.listeners.lock().take();
         if let Some(stop) = &*self.serving.lock() {
-            stop.cancel();
+            shutdown::cancel(stop);
         }
     }
 }
@@ -211,6 +218,7 @@ impl Server {
 
     fn serve_until(&self, py: Python<'_>, listeners: Listeners, stop: &CancellationToken) -> PyResult<()> {
         python_logging::keep_log(py)?;
+        descriptors::keep_standard();
         let start = || -> Result<_, StartError> {
             let watcher = if self.config.handlers.reload {
                 Some(watcher::watch(Arc::clone(&self.registry), &self.config.handlers)?)
@@ -226,26 +234,42 @@ impl Server {
             .reporting_to(self.on_error.as_ref().map(|function| function.clone_ref(py)));
         let config = Arc::clone(&self.config);
         let (policy, scripts) = (Arc::clone(&self.options), Arc::clone(&self.options));
+        let grace = config.grace;
         let run = server::run(listeners, config, Arc::new(host), Asked { policy, scripts }, stop.clone());
-        let mut task = runtime.spawn(run);
-        let mut interrupted = Ok(());
-        let outcome = loop {
-            let wait = async {
-                tokio::select! {
-                    outcome = &mut task => Some(outcome),
-                    () = logging::kept() => None,
-                    () = sleep(SIGNAL_PERIOD) => None,
+        // Waited for without the runtime's clock, which ends when a handler closes the runtime's descriptors.
+        let (woken, mut wakes) = mpsc::channel();
+        let kept = woken.clone();
+        runtime.spawn(async move {
+            loop {
+                logging::kept().await;
+                if kept.send(None).is_err() {
+                    return;
                 }
-            };
-            if let Some(outcome) = detached(py, || runtime.block_on(wait)) {
-                break outcome;
+            }
+        });
+        let task = runtime.spawn(run);
+        runtime.spawn(async move { woken.send(Some(task.await)) });
+        let mut interrupted = Ok(());
+        let mut deadline = None;
+        let outcome = loop {
+            let wakes = &mut wakes;
+            match detached(py, move || wakes.recv_timeout(SIGNAL_PERIOD)) {
+                Ok(Some(outcome)) => break Some(outcome),
+                Ok(None) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+            if stop.is_cancelled() {
+                let end = *deadline.get_or_insert_with(|| Instant::now() + grace + shutdown::LAST_TIME);
+                if Instant::now() >= end {
+                    break None;
+                }
             }
             match python_logging::hand_over(py).and_then(|()| py.check_signals()) {
                 // A log that does not work is no reason to stop serving.
                 Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
                 Err(error) if interrupted.is_ok() => {
                     interrupted = Err(error);
-                    stop.cancel();
+                    shutdown::cancel(stop);
                 }
                 _ => {}
             }
@@ -256,9 +280,12 @@ impl Server {
         });
         interrupted.and(python_logging::hand_over(py))?;
         match outcome {
-            Ok(result) => result.map_err(|error| start_error(&error)),
+            Some(Ok(result)) => result.map_err(|error| start_error(&error)),
             // The panic was reported by the panic hook.
-            Err(error) => Err(pyo3::exceptions::PyRuntimeError::new_err(error.to_string())),
+            Some(Err(error)) => Err(PyRuntimeError::new_err(error.to_string())),
+            None => Err(PyRuntimeError::new_err(
+                "the server's threads do not end; has a handler closed descriptors that are not its own?",
+            )),
         }
     }
 }

@@ -23,6 +23,7 @@ use super::socket::Socket;
 use super::threads;
 use super::transport::Duplex;
 use crate::config::PingConfig;
+use crate::descriptors;
 use crate::handlers::registry::{Handler, Registry};
 use crate::handlers::status::HandlerStatus;
 use crate::handlers::traffic::{ConnectionStatus, Monitor, Totals};
@@ -128,6 +129,7 @@ impl ReadyHandler for Ready {
         threads::start(name, move || {
             let socket = Arc::clone(&task.socket);
             attached(|py| task.run(py));
+            descriptors::keep_standard();
             socket.close();
             drop(running);
             drop(in_use);

@@ -22,6 +22,7 @@ use crate::http::cgi::output::{Header, Parsed, parse};
 use crate::http::cgi::{Cgi, Request, Script, variables};
 use crate::http::response::Delivery;
 use crate::logging::LOG_REQUEST;
+use crate::shutdown;
 
 /// How many scripts run at once; requests for more get 503.
 const MAX_SCRIPTS: usize = 256;
@@ -113,6 +114,7 @@ impl Scripts {
         if let Some(user) = &self.user {
             command.uid(user.uid).gid(user.gid);
         }
+        shutdown::restore_for_program(&mut command);
         command
     }
 }

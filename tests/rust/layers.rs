@@ -5,18 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src/` may name with `crate::`; `error` and `config` are open to all.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("main", &[]),
-    ("lib", &["bridge", "cli", "embed", "forks", "program"]),
-    ("embed", &["bridge", "handlers", "http", "logging", "server"]),
+    ("lib", &["bridge", "cli", "embed", "forks", "program", "shutdown"]),
+    ("embed", &["bridge", "descriptors", "handlers", "http", "logging", "server", "shutdown"]),
     ("forks", &["bridge"]),
     ("per_process", &[]),
+    ("descriptors", &[]),
     (
         "program",
         &[
             "bridge",
             "check",
             "cli",
+            "descriptors",
             "handlers",
             "logging",
             "python_files",
@@ -35,7 +37,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("logging", &[]),
     ("shutdown", &["logging"]),
-    ("server", &["handlers", "http", "logging", "shutdown", "status", "trace"]),
+    ("server", &["descriptors", "handlers", "http", "logging", "shutdown", "status", "trace"]),
     ("trace", &["logging"]),
     ("status", &["handlers", "logging"]),
     ("http", &[]),
@@ -47,7 +49,17 @@ const MAY_USE_BETWEEN: [(&str, &[&str]); 2] = [
     ("handlers", &["http", "trace"]),
     (
         "bridge",
-        &["handlers", "http", "logging", "per_process", "python_files", "shutdown", "trace", "websocket"],
+        &[
+            "descriptors",
+            "handlers",
+            "http",
+            "logging",
+            "per_process",
+            "python_files",
+            "shutdown",
+            "trace",
+            "websocket",
+        ],
     ),
 ];
 
