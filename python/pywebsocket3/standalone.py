@@ -95,9 +95,9 @@ def _main(args: list[str] | None = None) -> None:
 
 
 def _end_in_time() -> None:
-    """Sees to it that after a stop the interpreter does not wait for ever for threads that handlers have left."""
-    # Called when the main thread is done, before the interpreter waits for other threads: a program that goes on
-    # behind `_main` is left alone.
+    """After a stop, the interpreter does not wait for ever for threads that handlers have left."""
+    # Called when the main thread is done, before the interpreter waits for other threads: a program that
+    # goes on after `_main` is left alone.
     at_end = getattr(threading, "_register_atexit", None)
     if at_end is None:
         return

@@ -1,4 +1,4 @@
-"""What must not keep the server from ending or take it down: descriptors, files that hang, limits on sizes."""
+"""What must not keep the server from ending or take it down: descriptors, files that hang, limits."""
 
 import os
 import signal
