@@ -7,25 +7,27 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use parking_lot::Condvar;
-use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::detach::detached;
 use crate::bridge::dispatch::Dispatcher;
 use crate::bridge::exceptions::start_error;
 use crate::bridge::host::PythonHost;
+use crate::bridge::interruptible::interruptible;
 use crate::bridge::loader::PythonLoader;
 use crate::bridge::locks::Lock;
 use crate::bridge::python_logging::{self, Giver};
 use crate::bridge::python_thread::attach_as_thread;
 use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, Secret, TlsConfig};
 use crate::deadline;
+use crate::descriptors;
 use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::watcher;
@@ -33,6 +35,7 @@ use crate::http::cgi::{RulesError, ScriptRules, is_program};
 use crate::http::policy::{PolicyError, PolicySource};
 use crate::panics;
 use crate::server::{self, Asked, Listeners};
+use crate::shutdown;
 
 /// How often a serving thread looks whether Python has a signal for it, such as Ctrl-C.
 const SIGNAL_PERIOD: Duration = Duration::from_millis(50);
@@ -128,6 +131,7 @@ impl Server {
     ) -> PyResult<Self> {
         panics::log();
         python_logging::keep_log(py)?;
+        descriptors::keep_standard();
         let registry = dispatcher.registry()?;
         let mut config = Config {
             listen: ListenConfig {
@@ -143,8 +147,11 @@ impl Server {
             ..Config::default()
         };
         config.handlers.reload = reload;
-        detached(py, || server::check_certificates(&config)).map_err(|error| ssl_error(py, &error))?;
-        let bound = detached(py, || Listeners::bind(&config.listen));
+        let files = config.clone();
+        let checked = interruptible(py, move || server::check_certificates(&files))?;
+        checked.map_err(|error| ssl_error(py, &error))?;
+        let listen = config.listen.clone();
+        let bound = interruptible(py, move || Listeners::bind(&listen))?;
         python_logging::hand_over(py)?;
         let listeners = bound.map_err(|error| start_error(&error))?;
         Ok(Self {
@@ -193,7 +200,7 @@ impl Server {
         detached(py, || {
             let mut serving = self.serving.lock();
             if let Some(stop) = &*serving {
-                stop.cancel();
+                shutdown::cancel(stop);
             }
             while serving.is_some() {
                 self.served.wait(serving.guard());
@@ -205,7 +212,7 @@ impl Server {
     fn close(&self) {
         self.listeners.lock().take();
         if let Some(stop) = &*self.serving.lock() {
-            stop.cancel();
+            shutdown::cancel(stop);
         }
     }
 }
@@ -217,6 +224,7 @@ impl Server {
 
     fn serve_until(&self, py: Python<'_>, listeners: Listeners, stop: &CancellationToken) -> PyResult<()> {
         python_logging::keep_log(py)?;
+        descriptors::keep_standard();
         let start = || -> Result<_, StartError> {
             let watcher = if self.config.handlers.reload {
                 Some(watcher::watch(Arc::clone(&self.registry), &self.config.handlers)?)
@@ -233,25 +241,34 @@ impl Server {
             .reporting_to(self.on_error.as_ref().map(|function| function.clone_ref(py)));
         let config = Arc::clone(&self.config);
         let (policy, scripts) = (Arc::clone(&self.options), Arc::clone(&self.options));
+        let grace = config.grace;
         let run = server::run(listeners, config, Arc::new(host), Asked { policy, scripts }, stop.clone());
-        let mut task = runtime.spawn(run);
+        // Waited for without the runtime's clock, which ends when a handler closes the runtime's descriptors.
+        let (told, mut outcomes) = mpsc::channel();
+        let task = runtime.spawn(run);
+        runtime.spawn(async move { told.send(task.await) });
         let mut interrupted = Ok(());
+        let mut end = None;
         let outcome = loop {
-            let wait = async {
-                tokio::select! {
-                    outcome = &mut task => Some(outcome),
-                    () = sleep(SIGNAL_PERIOD) => None,
+            let outcomes = &mut outcomes;
+            match detached(py, move || outcomes.recv_timeout(SIGNAL_PERIOD)) {
+                Ok(outcome) => break Some(outcome),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+            if stop.is_cancelled() {
+                let end =
+                    *end.get_or_insert_with(|| deadline::after(grace.saturating_add(shutdown::LAST_TIME)));
+                if Instant::now() >= end {
+                    break None;
                 }
-            };
-            if let Some(outcome) = detached(py, || runtime.block_on(wait)) {
-                break outcome;
             }
             match python_logging::keep_log(py).and_then(|()| py.check_signals()) {
                 // Loggers that do not work are no reason to stop serving.
                 Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
                 Err(error) if interrupted.is_ok() => {
                     interrupted = Err(error);
-                    stop.cancel();
+                    shutdown::cancel(stop);
                 }
                 _ => {}
             }
@@ -263,9 +280,12 @@ impl Server {
         });
         interrupted?;
         match outcome {
-            Ok(result) => result.map_err(|error| start_error(&error)),
+            Some(Ok(result)) => result.map_err(|error| start_error(&error)),
             // The panic was reported by the panic hook.
-            Err(error) => Err(pyo3::exceptions::PyRuntimeError::new_err(error.to_string())),
+            Some(Err(error)) => Err(PyRuntimeError::new_err(error.to_string())),
+            None => Err(PyRuntimeError::new_err(
+                "the server's threads do not end; has a handler closed descriptors that are not its own?",
+            )),
         }
     }
 }

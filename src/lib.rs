@@ -8,6 +8,7 @@
 //! - [`cli`] – the command line → [`config::Config`]
 //! - [`deadline`] – times that people choose, kept small enough to count with
 //! - [`config`] – plain data, each field with its default and why
+//! - [`descriptors`] – numbers of descriptors that mean something: 0, 1, 2, and those that others pass
 //! - [`error`] – what stops the start
 //! - [`logging`] – `tracing`, in pywebsocket's line format; [`writer`] – writing without waiting
 //! - [`children`] – the process groups of CGI scripts
@@ -30,6 +31,7 @@ pub mod children;
 pub mod cli;
 pub mod config;
 pub mod deadline;
+pub mod descriptors;
 pub mod embed;
 pub mod error;
 pub mod forks;
@@ -56,6 +58,8 @@ use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+
+use crate::bridge::interruptible::interruptible;
 
 /// Runs the command line `args` (the program's name first) and returns the exit code.
 ///
@@ -86,6 +90,13 @@ fn main(py: Python<'_>, args: Vec<OsString>) -> PyResult<u8> {
     Ok(code)
 }
 
+/// Sees to it that the process ends in time, if a signal has asked for that: for those who have nothing left to do.
+/// Python waits for threads that handlers have left, and never ends while one of them runs.
+#[pyfunction]
+fn exit_in_time() {
+    shutdown::exit_in_time(0);
+}
+
 /// Reads the options in `args` (without the program's name) and the file of `--config`, and gives those of
 /// pywebsocket under the names that its own parser has for them, with their types.
 ///
@@ -93,7 +104,8 @@ fn main(py: Python<'_>, args: Vec<OsString>) -> PyResult<u8> {
 #[pyfunction]
 fn parse_options(py: Python<'_>, args: Vec<OsString>) -> PyResult<Bound<'_, PyDict>> {
     let args = std::iter::once("wshost".into()).chain(args).collect();
-    let values = py.detach(|| cli::reference_options(args)).map_err(|error| {
+    // The file of `--config` may be one that cannot be read, such as a FIFO.
+    let values = interruptible(py, || cli::reference_options(args))?.map_err(|error| {
         error.print();
         PySystemExit::new_err(error.exit_code())
     })?;
@@ -116,7 +128,7 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::{main, parse_options};
+    use super::{exit_in_time, main, parse_options};
     #[pymodule_export]
     use crate::bridge::connection::Connection;
     #[pymodule_export]

@@ -14,14 +14,16 @@ use crate::error::StartError;
 use crate::handlers::registry::Registry;
 use crate::handlers::traffic::Monitor;
 use crate::handlers::watcher;
+use crate::server::ReadyDescriptor;
 use crate::status::Status;
-use crate::{check, logging, panics, python_files, replay, scaffold, server};
+use crate::{check, descriptors, logging, panics, python_files, replay, scaffold, server};
 
 /// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
 ///
 /// `start_python` is called once with the value of `--python`, before anything needs Python. The calling thread
 /// must be detached from Python.
 pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Result<(), StartError>) -> u8 {
+    descriptors::keep_standard();
     panics::log();
     let invocation = match cli::parse(args) {
         Ok(invocation) => invocation,
@@ -47,7 +49,11 @@ pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Resu
             Ok(true)
         }),
         Invocation::Serve(options) => {
-            start_python(python.as_deref()).and_then(|()| serve(options)).map(|()| true)
+            // First of all: what is open now was passed to us.
+            take_descriptors(&options).and_then(|ready| {
+                start_python(python.as_deref())?;
+                serve(options, ready).map(|()| true)
+            })
         }
     };
     let code = match result {
@@ -62,8 +68,14 @@ pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Resu
     code
 }
 
+/// Takes the descriptors that `options` name, if they can be used.
+fn take_descriptors(options: &Options) -> Result<Option<ReadyDescriptor>, StartError> {
+    server::check_passed(&options.listening_descriptors())?;
+    ReadyDescriptor::take(options.server.ready_fd)
+}
+
 /// Serves until a signal.
-fn serve(options: Options) -> Result<(), StartError> {
+fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartError> {
     let config = Arc::new(options.resolve()?);
     cli::enter_document_root(&config)?;
     logging::init(&config.log)?;
@@ -90,5 +102,5 @@ fn serve(options: Options) -> Result<(), StartError> {
     let host = Arc::new(PythonHost::new(registry).pinging(config.ping));
     let monitor: Arc<dyn Monitor> = host.clone();
     let status = config.status.as_ref().map(|config| Status::bind(config, monitor)).transpose()?;
-    server::serve(config, listeners, host, on_hangup, status)
+    server::serve(config, listeners, host, on_hangup, status, ready)
 }

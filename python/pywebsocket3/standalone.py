@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import os
 import shutil
 import ssl
@@ -88,8 +89,20 @@ def _main(args: list[str] | None = None) -> None:
         _serve_here(arguments)
         return
     code = _native.main(["standalone.py", *arguments])
+    _end_in_time()
     if code:
         sys.exit(code)
+
+
+def _end_in_time() -> None:
+    """After a stop, the interpreter does not wait for ever for threads that handlers have left."""
+    # Called when the main thread is done, before the interpreter waits for other threads: a program that
+    # goes on after `_main` is left alone.
+    at_end = getattr(threading, "_register_atexit", None)
+    if at_end is None:
+        return
+    with contextlib.suppress(RuntimeError):  # The interpreter is ending already.
+        at_end(_native.exit_in_time)
 
 
 def _serve_here(arguments: list[str]) -> None:

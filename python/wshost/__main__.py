@@ -13,6 +13,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     code = _native.main(sys.argv)
+    # A stream that nobody reads is no reason to stay.
+    _native.exit_in_time()
     for name in ("stdout", "stderr"):
         # A handler may have taken the stream away, or put anything in its place.
         try:

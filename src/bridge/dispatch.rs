@@ -18,6 +18,7 @@ use super::exceptions::{
     ABORTED_BY_USER, BAD_OPERATION, CONNECTION_TERMINATED, DISPATCH, ExceptionClass, HANDSHAKE_FAILED,
     INVALID_FRAME, INVALID_UTF8, MESSAGE_TOO_BIG, Panicked, UNSUPPORTED_FRAME, prepend_message,
 };
+use super::interruptible::interruptible;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, repr, traceback};
 use crate::config::HandlersConfig;
@@ -371,8 +372,10 @@ type Alias = (String, String);
 ///
 /// Raises `OSError` when the file cannot be read.
 #[pyfunction]
-pub fn read_map_file(path: PathBuf) -> PyResult<(Vec<Alias>, Vec<String>)> {
-    let file = map_file::parse(&path, &std::fs::read(&path)?);
+pub fn read_map_file(py: Python<'_>, path: PathBuf) -> PyResult<(Vec<Alias>, Vec<String>)> {
+    let from = path.clone();
+    let bytes = interruptible(py, move || std::fs::read(from))??;
+    let file = map_file::parse(&path, &bytes);
     let aliases = file.aliases.into_iter().map(|alias| (alias.alias, alias.resource)).collect();
     let problems = file.problems.into_iter().map(|problem| match problem {
         MapProblem::Line(text) | MapProblem::Target(text) => text,

@@ -25,6 +25,7 @@ use super::socket::Socket;
 use super::threads;
 use super::transport::Duplex;
 use crate::config::PingConfig;
+use crate::descriptors;
 use crate::handlers::registry::{Handler, Registry};
 use crate::handlers::status::HandlerStatus;
 use crate::handlers::traffic::{ConnectionStatus, Monitor, Totals};
@@ -140,6 +141,7 @@ impl ReadyHandler for Ready {
                     task.run(py);
                 });
             }));
+            descriptors::keep_standard();
             drop(running);
             drop(in_use);
             ending.close(&socket);

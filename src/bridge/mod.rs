@@ -31,6 +31,7 @@ pub mod header_util;
 mod heartbeat;
 pub mod host;
 pub mod interpreter;
+pub mod interruptible;
 pub mod limits;
 pub mod loader;
 pub mod locks;

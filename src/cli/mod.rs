@@ -172,8 +172,21 @@ pub fn parse(args: Vec<OsString>) -> Result<Invocation, UsageError> {
     Ok(if options.server.version {
         Invocation::Version { python: options.server.python }
     } else {
+        check_descriptors(&command, &options)?;
         Invocation::Serve(options)
     })
+}
+
+/// Refuses one descriptor for two things: the ready line's is closed once it is written.
+fn check_descriptors(command: &Command, options: &Options) -> Result<(), UsageError> {
+    let Some(ready) = options.server.ready_fd else { return Ok(()) };
+    if !options.listening_descriptors().contains(&ready) {
+        return Ok(());
+    }
+    let text = format!(
+        "the argument '--ready-fd {ready}' names the socket that is listened on; pass another descriptor"
+    );
+    Err(UsageError::Typed(command.clone().error(ErrorKind::ArgumentConflict, text)))
 }
 
 /// The program's name.
@@ -292,8 +305,15 @@ pub fn enter_document_root(config: &Config) -> Result<(), StartError> {
 }
 
 impl Options {
+    /// The descriptors of sockets that listen already: `--fd`, else those of systemd.
+    #[must_use]
+    pub fn listening_descriptors(&self) -> Vec<i32> {
+        self.server.fd.map_or_else(value::systemd_fds, |fd| vec![fd])
+    }
+
     /// What the options mean: defaults filled in, paths absolute, directories checked. Changes nothing.
     pub fn resolve(self) -> Result<Config, StartError> {
+        let fds = self.listening_descriptors();
         let document_root = directory("--document-root", &self.files.document_root)?;
         let log = LogConfig {
             level: self.log.log_level,
@@ -320,7 +340,7 @@ impl Options {
                 host: Some(self.listen.server_host).filter(|host| !host.is_empty()),
                 port: self.listen.port,
                 backlog: self.listen.queue.max(0),
-                fds: self.server.fd.map_or_else(value::systemd_fds, |fd| vec![fd]),
+                fds,
                 unix: given(self.server.unix).map(|path| absolute(&path).unwrap_or(path)),
             },
             document_root,

@@ -198,7 +198,7 @@ pub struct ServerOptions {
     pub tls_self_signed: bool,
     /// Open file descriptor of a socket that listens already, TCP or Unix, to accept connections on instead of
     /// --server-host and --port. What systemd passes (LISTEN_FDS) is used without being asked for
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = value::descriptor)]
     pub fd: Option<i32>,
     /// Unix socket to listen on instead of --server-host and --port, relative to where wshost was started
     #[arg(long, value_name = "PATH", conflicts_with = "fd", value_parser = path())]
@@ -236,7 +236,10 @@ pub struct ServerOptions {
     #[arg(long, alias = "ready_file", value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
     /// Open file descriptor to write the ready line to, and to close then
-    #[arg(long, alias = "ready_fd", value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(
+        long, alias = "ready_fd", value_name = "N", allow_negative_numbers = true,
+        value_parser = value::descriptor
+    )]
     pub ready_fd: Option<i32>,
     /// How long a stop waits for open connections
     #[arg(

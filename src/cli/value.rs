@@ -31,6 +31,16 @@ pub(super) fn port_in_target(text: &str) -> Result<u16, &'static str> {
     port(text).map_err(|_| "a port is a number from 0 to 65535")
 }
 
+/// A file descriptor that somebody has passed to us. The first three belong to whoever prints something.
+pub(super) fn descriptor(text: &str) -> Result<i32, &'static str> {
+    let number = integer(text).ok().and_then(|number| i32::try_from(number).ok());
+    match number.ok_or("must be the number of an open file descriptor, such as 3")? {
+        ..0 => Err("must be the number of an open file descriptor, such as 3"),
+        0..3 => Err("0, 1 and 2 are standard input, output and error; pass another descriptor, such as 3"),
+        number => Ok(number),
+    }
+}
+
 /// The length of the accept queue.
 pub(super) fn backlog(text: &str) -> Result<i32, &'static str> {
     integer(text)

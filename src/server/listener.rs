@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use super::disable_delay;
 use super::stream::Socket;
 use crate::config::ListenConfig;
+use crate::descriptors;
 use crate::error::StartError;
 use crate::logging::LOG_SERVER;
 
@@ -46,17 +47,26 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// The next connection. A client of a Unix socket has no address and gets 127.0.0.1, port 0: handlers expect
+    /// The next connection. It has none of the numbers 0, 1 and 2, whatever a handler has closed: what is printed would
+    /// go to the client. A client of a Unix socket has no address and gets 127.0.0.1, port 0: handlers expect
     /// one.
     pub(super) async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
         match self {
             Self::Tcp(listener) => {
-                let (socket, peer) = listener.accept().await?;
+                let (mut socket, peer) = listener.accept().await?;
+                if descriptors::is_standard(&socket) {
+                    let fd = descriptors::above_standard(socket.into_std()?.into())?;
+                    socket = tokio::net::TcpStream::from_std(fd.into())?;
+                }
                 disable_delay(&socket);
                 Ok((Socket::Tcp(socket), peer))
             }
             Self::Unix(listener) => {
-                let (socket, _) = listener.accept().await?;
+                let (mut socket, _) = listener.accept().await?;
+                if descriptors::is_standard(&socket) {
+                    let fd = descriptors::above_standard(socket.into_std()?.into())?;
+                    socket = tokio::net::UnixStream::from_std(fd.into())?;
+                }
                 Ok((Socket::Unix(socket), SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)))
             }
         }
@@ -233,6 +243,23 @@ impl Listeners {
 
 /// The socket `fd`, which was passed to this process, if it listens.
 fn listening_socket(fd: i32) -> Result<socket2::Socket, String> {
+    check_listening(fd)?;
+    // SAFETY: it is open, and who passed it by number has given it away. `check_passed` has found it open before the
+    // server opened anything, so the number is none of ours; and a command line names it once.
+    Ok(unsafe { socket2::Socket::from_raw_fd(fd) })
+}
+
+/// Whether `fds` are sockets that listen, to be asked before the server opens anything: a number that is open
+/// only later is one of our own.
+pub fn check_passed(fds: &[i32]) -> Result<(), StartError> {
+    for &fd in fds {
+        check_listening(fd).map_err(|problem| StartError::Descriptor { fd, problem })?;
+    }
+    Ok(())
+}
+
+/// Whether `fd` is a socket that listens. Makes it one that does not block and that programs do not get.
+fn check_listening(fd: i32) -> Result<(), String> {
     // SAFETY: `fcntl` touches no memory; a descriptor that is not open is an error.
     if fd < 0 || unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
         return Err("not open in this process".to_owned());
@@ -245,9 +272,7 @@ fn listening_socket(fd: i32) -> Result<socket2::Socket, String> {
         (Err(_), _) => return Err("not a socket".to_owned()),
         _ => return Err("not a stream socket that listens".to_owned()),
     }
-    socket.set_nonblocking(true).map_err(|error| error.to_string())?;
-    // SAFETY: as above; nothing else in this process uses it.
-    Ok(unsafe { socket2::Socket::from_raw_fd(fd) })
+    socket.set_nonblocking(true).map_err(|error| error.to_string())
 }
 
 /// Every address that `config` names, each once.

@@ -12,18 +12,17 @@ mod script;
 mod stream;
 mod tls;
 
-use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::descriptors;
 use crate::error::StartError;
 use crate::handlers::HandlerHost;
 use crate::http::cgi::{Cgi, FixedRules, ScriptRules};
@@ -38,7 +37,8 @@ use listener::Listener;
 use script::Scripts;
 use tls::Tls;
 
-pub use listener::Listeners;
+pub use listener::{Listeners, check_passed};
+pub use ready::Descriptor as ReadyDescriptor;
 
 /// How long `accept` rests after an error such as too many open files, which would come back at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -46,10 +46,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long connections may take to end that were told to at once. They take no time; the machine may.
 const END_OF_CONNECTIONS: Duration = Duration::from_secs(1);
 
-/// How long, beyond the grace, handlers may take to end. Only one that holds Python's lock takes longer.
-const END_TIME: Duration = Duration::from_secs(3);
+/// How long, beyond the grace, handlers may take to end. Only one that holds Python's lock takes longer. Less than
+/// [`shutdown::LAST_TIME`], so that it is told what is the matter.
+const END_TIME: Duration = Duration::from_millis(2500);
 
-/// Serves until SIGINT or SIGTERM, and tells when it is ready ([`Config::ready`] and one line on stderr).
+/// Serves until SIGINT or SIGTERM, and tells when it is ready ([`Config::ready`], `ready` and one line on stderr).
 /// SIGHUP reads the certificates again and calls `on_hangup`, on a thread that may block.
 /// Blocks, so the calling thread must be detached from Python. A stop ends the connections of handlers, too
 /// ([`HandlerHost::close_connections`]). The status page is served beside it.
@@ -59,29 +60,35 @@ pub fn serve(
     host: Arc<dyn HandlerHost>,
     on_hangup: impl Fn() + Send + Sync + 'static,
     status: Option<Status>,
+    ready: Option<ReadyDescriptor>,
 ) -> Result<(), StartError> {
     let tls = load_tls(&config)?;
     let trace = open_trace(&config)?;
     let runtime = runtime()?;
+    let (done, ended) = oneshot::channel();
+    let (ending, grace) = (Arc::clone(&host), config.grace);
+    let end = move || {
+        ending.close_connections(grace);
+        // Nobody listens any more when the time is over.
+        let _ = done.send(());
+    };
+    let reloaded = tls.clone();
+    let reload = move || {
+        if let Some(tls) = &reloaded {
+            tls.reload();
+        }
+        on_hangup();
+    };
+    // First the signals: who reads the ready line may send one at once.
+    let signals = shutdown::Signals::take(grace, end, reload).map_err(StartError::Runtime)?;
+    let stop = signals.stop();
     let result = runtime.block_on(async {
-        // First the signals: who reads the ready line may send one at once.
-        let stop = shutdown::token_of_signals().map_err(StartError::Runtime)?;
-        let reloaded = tls.clone();
-        shutdown::on_hangup(move || {
-            if let Some(tls) = &reloaded {
-                tls.reload();
-            }
-            on_hangup();
-        })
-        .map_err(StartError::Runtime)?;
-        ready::announce(&config, &listeners, tls.as_deref(), status.as_ref().map(Status::url))?;
+        ready::announce(&config, &listeners, tls.as_deref(), status.as_ref().map(Status::url), ready)?;
         if let Some(status) = status {
             tokio::spawn(status.run(stop.clone()));
         }
         let asked = Asked::of(&config);
-        let ended = end_handlers(Arc::clone(&host), config.grace, stop.clone());
-        let ended = ended.map_err(StartError::Runtime)?;
-        let ending = tokio::spawn(is_done(ended, config.grace.saturating_add(END_TIME), stop.clone()));
+        let ending = tokio::spawn(is_done(ended, grace.saturating_add(END_TIME), stop.clone()));
         run_with(listeners, config, host, asked, stop, Opened { tls, trace }).await?;
         // It reports a panic itself.
         Ok(ending.await.unwrap_or(false))
@@ -95,27 +102,6 @@ pub fn serve(
         shutdown::exit_at_once(0);
     }
     Ok(())
-}
-
-/// Ends the connections that handlers have once `stop` is cancelled; what it returns tells when that is done.
-///
-/// On a thread that may wait, because handlers are ended in Python. It is there from the start: a process that
-/// may have no more threads can still stop.
-fn end_handlers(
-    host: Arc<dyn HandlerHost>,
-    grace: Duration,
-    stop: CancellationToken,
-) -> io::Result<oneshot::Receiver<()>> {
-    let (done, ended) = oneshot::channel();
-    let runtime = Handle::current();
-    let end = move || {
-        runtime.block_on(stop.cancelled());
-        host.close_connections(grace);
-        // Nobody listens any more when the time is over.
-        let _ = done.send(());
-    };
-    thread::Builder::new().name("wshost-end".to_owned()).spawn(end)?;
-    Ok(ended)
 }
 
 /// Whether `ended` comes within `time` of the stop.
@@ -157,7 +143,15 @@ pub async fn run(
     asked: Asked,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
-    let opened = Opened { tls: load_tls(&config)?, trace: open_trace(&config)? };
+    let files = Arc::clone(&config);
+    let open = move || Ok(Opened { tls: load_tls(&files)?, trace: open_trace(&files)? });
+    // A file that cannot be read, such as one on a dead mount, must not hold up the stop.
+    let opened = match stop.run_until_cancelled(tokio::task::spawn_blocking(open)).await {
+        Some(Ok(opened)) => opened?,
+        // A panic, which the panic hook has reported, or the end of the runtime.
+        Some(Err(error)) => return Err(StartError::Runtime(error.into())),
+        None => return Ok(()),
+    };
     run_with(listeners, config, host, asked, stop, opened).await
 }
 
@@ -254,6 +248,8 @@ async fn accept(listener: Listener, context: Arc<Context>, connections: TaskTrac
         };
         match accepted {
             Ok((socket, peer)) => {
+                // A handler may have closed them since the last time.
+                descriptors::keep_standard();
                 if std::mem::take(&mut is_failing) {
                     tracing::info!(target: LOG_SERVER, "Accepting connections again");
                 }

@@ -20,14 +20,15 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::FromRawFd as _;
 use std::path::Path;
 
 use super::listener::Listeners;
 use super::tls::Tls;
 use crate::config::Config;
+use crate::descriptors;
 use crate::error::StartError;
 use crate::logging;
 
@@ -37,6 +38,7 @@ pub(super) fn announce(
     listeners: &Listeners,
     tls: Option<&Tls>,
     status: Option<String>,
+    descriptor: Option<Descriptor>,
 ) -> Result<(), StartError> {
     let (port, (web, websocket)) = (listeners.port(), urls(config, listeners, tls.is_some()));
     let status_line = status.as_ref().map(|url| format!("{url}\n")).unwrap_or_default();
@@ -45,9 +47,8 @@ pub(super) fn announce(
         let option = || format!("--ready-file {}", path.display());
         write_file(path, &text).map_err(|source| StartError::Ready { option: option(), source })?;
     }
-    if let Some(fd) = config.ready.fd {
-        let option = || format!("--ready-fd {fd}");
-        write_fd(fd, &text).map_err(|source| StartError::Ready { option: option(), source })?;
+    if let Some(descriptor) = descriptor {
+        descriptor.write(&text)?;
     }
     let mut lines = vec![format!("wshost: listening on {web} ({websocket})")];
     lines.extend(status.map(|url| format!("wshost: status page on {url}")));
@@ -86,9 +87,12 @@ fn shown_host(host: Option<&str>) -> String {
 
 fn write_file(path: &Path, text: &str) -> io::Result<()> {
     let mut name = OsString::from(path);
-    name.push(format!(".{}.tmp", std::process::id()));
+    // Others may write to the folder: a name that they cannot know, and no link that they have put there is followed.
+    let chance = RandomState::new().hash_one(std::process::id());
+    name.push(format!(".{chance:016x}.tmp"));
     let temporary = Path::new(&name);
-    let result = fs::write(temporary, text).and_then(|()| fs::rename(temporary, path));
+    let mut file = File::create_new(temporary)?;
+    let result = file.write_all(text.as_bytes()).and_then(|()| fs::rename(temporary, path));
     if result.is_err() {
         // It is not there, or the error above says why it cannot be removed either.
         let _ = fs::remove_file(temporary);
@@ -96,14 +100,31 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
     result
 }
 
-fn write_fd(fd: i32, text: &str) -> io::Result<()> {
-    // SAFETY: F_GETFD touches no memory.
-    if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
-        return Err(io::Error::last_os_error());
+/// The descriptor of `--ready-fd`, which is ours.
+#[derive(Debug)]
+pub struct Descriptor {
+    number: i32,
+    file: File,
+}
+
+impl Descriptor {
+    /// Takes the descriptor `number`, if there is one. To be called before the server opens anything.
+    pub fn take(number: Option<i32>) -> Result<Option<Self>, StartError> {
+        let Some(number) = number else { return Ok(None) };
+        match descriptors::take_writable(number) {
+            Ok(file) => Ok(Some(Self { number, file })),
+            Err(problem) => Err(error(number, io::Error::other(problem))),
+        }
     }
-    // SAFETY: it is open, and the option hands it over to us: nothing else here uses it.
-    let mut file = unsafe { File::from_raw_fd(fd) };
-    file.write_all(text.as_bytes())
+
+    /// Writes `text` and closes the descriptor.
+    fn write(mut self, text: &str) -> Result<(), StartError> {
+        self.file.write_all(text.as_bytes()).map_err(|source| error(self.number, source))
+    }
+}
+
+fn error(number: i32, source: io::Error) -> StartError {
+    StartError::Ready { option: format!("--ready-fd {number}"), source }
 }
 
 #[cfg(test)]
@@ -154,7 +175,8 @@ mod tests {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let (mut config, listeners) = listeners("127.0.0.1");
         config.ready.fd = Some(writer.into_raw_fd());
-        announce(&config, &listeners, None, None).expect("written");
+        let descriptor = Descriptor::take(config.ready.fd).expect("a pipe");
+        announce(&config, &listeners, None, None, descriptor).expect("written");
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("the end of the pipe");
         let port = listeners.port();
@@ -181,11 +203,11 @@ mod tests {
     fn what_cannot_be_written_is_named() {
         let (mut config, listeners) = listeners("127.0.0.1");
         config.ready.fd = Some(i32::MAX);
-        let error = announce(&config, &listeners, None, None).expect_err("not open").to_string();
+        let error = Descriptor::take(config.ready.fd).expect_err("not open").to_string();
         assert!(error.starts_with("--ready-fd 2147483647: "), "{error}");
         let directory = tempfile::tempdir().expect("a directory");
         config.ready.file = Some(directory.path().join("missing/ready"));
-        let error = announce(&config, &listeners, None, None).expect_err("no directory").to_string();
+        let error = announce(&config, &listeners, None, None, None).expect_err("no directory").to_string();
         assert!(error.starts_with("--ready-file ") && error.contains("missing/ready: "), "{error}");
     }
 }

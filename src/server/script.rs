@@ -26,6 +26,7 @@ use crate::http::cgi::{Cgi, Request, Script, variables};
 use crate::http::response::Delivery;
 use crate::logging::LOG_REQUEST;
 use crate::patience::Patience;
+use crate::shutdown;
 
 /// How many scripts run at once; requests for more get 503.
 const MAX_SCRIPTS: usize = 256;
@@ -136,6 +137,7 @@ impl Scripts {
         if let Some(user) = &self.user {
             command.uid(user.uid).gid(user.gid);
         }
+        shutdown::restore_for_program(&mut command);
         command
     }
 }

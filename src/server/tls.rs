@@ -117,8 +117,10 @@ impl Tls {
     pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_some() {
             let this = Arc::clone(&self);
-            // The only error is a panic, which the panic hook has reported.
-            let _ = tokio::task::spawn_blocking(move || this.reload_if_changed()).await;
+            let look = tokio::task::spawn_blocking(move || this.reload_if_changed());
+            // A file that cannot be read, such as one on a dead mount, must not hold up the stop. The only error is a
+            // panic, which the panic hook has reported.
+            let _ = stop.run_until_cancelled(look).await;
         }
     }
 }

@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 /// What each part of `src/` may name with `crate::`; `error`, `config` and `deadline` are open to all.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &[]),
-    ("lib", &["bridge", "cli", "embed", "forks", "program"]),
-    ("embed", &["bridge", "handlers", "http", "logging", "panics", "server"]),
+    ("lib", &["bridge", "cli", "embed", "forks", "program", "shutdown"]),
+    ("embed", &["bridge", "descriptors", "handlers", "http", "logging", "panics", "server", "shutdown"]),
     ("forks", &["bridge", "logging", "writer"]),
     ("patience", &[]),
     ("per_process", &[]),
+    ("descriptors", &[]),
     (
         "program",
         &[
             "bridge",
             "check",
             "cli",
+            "descriptors",
             "handlers",
             "logging",
             "panics",
@@ -41,7 +43,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("panics", &["logging"]),
     ("writer", &["per_process"]),
     ("shutdown", &["children", "logging"]),
-    ("server", &["children", "handlers", "http", "logging", "patience", "shutdown", "status", "trace"]),
+    (
+        "server",
+        &[
+            "children",
+            "descriptors",
+            "handlers",
+            "http",
+            "logging",
+            "patience",
+            "shutdown",
+            "status",
+            "trace",
+        ],
+    ),
     ("trace", &["logging", "writer"]),
     ("status", &["handlers", "logging", "patience"]),
     ("http", &[]),
@@ -53,7 +68,17 @@ const MAY_USE_BETWEEN: &[(&str, &[&str])] = &[
     ("handlers", &["http", "trace"]),
     (
         "bridge",
-        &["handlers", "http", "logging", "per_process", "python_files", "shutdown", "trace", "websocket"],
+        &[
+            "descriptors",
+            "handlers",
+            "http",
+            "logging",
+            "per_process",
+            "python_files",
+            "shutdown",
+            "trace",
+            "websocket",
+        ],
     ),
 ];
 

@@ -144,7 +144,7 @@ fn process() {
     let listeners = Listeners::bind(&config.listen).expect("a free port");
     let (sender, _receiver) = channel();
     let on_hangup = || eprintln!("wshost: hangup");
-    server::serve(Arc::new(config), listeners, Arc::new(StubHost(sender)), on_hangup, None)
+    server::serve(Arc::new(config), listeners, Arc::new(StubHost(sender)), on_hangup, None, None)
         .expect("a clean end");
 }
 
