@@ -120,7 +120,9 @@ def test_a_refused_client_that_still_sends_gets_its_page(start: Start, tmp_path:
 def test_a_client_that_sends_its_body_first_gets_the_answer(
     start: Start, tmp_path: Path, way_out: str
 ) -> None:
-    script = write(tmp_path, "cgi-bin/a.py", "print('Content-Type: text/plain\\n\\ndone')\n")
+    script = write(
+        tmp_path, "cgi-bin/a.py", "#!/usr/bin/env python3\nprint('Content-Type: text/plain\\n\\ndone')\n"
+    )
     script.chmod(0o755)
     options = ["--cgi-paths", "/cgi-bin"]
     if way_out == "unauthorized":
