@@ -121,7 +121,9 @@ def test_a_client_that_sends_its_body_first_gets_the_answer(
     start: Start, tmp_path: Path, way_out: str
 ) -> None:
     script = write(
-        tmp_path, "cgi-bin/a.py", "#!/usr/bin/env python3\nprint('Content-Type: text/plain\\n\\ndone')\n"
+        tmp_path,
+        "cgi-bin/a.py",
+        "#!/usr/bin/env python3\nprint('Content-Type: text/plain'); print(); print('done')\n",
     )
     script.chmod(0o755)
     options = ["--cgi-paths", "/cgi-bin"]

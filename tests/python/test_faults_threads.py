@@ -94,7 +94,7 @@ def test_hooks_of_threading_reach_handlers_and_their_loads(
     server = start(way=way, env=environment(PYTHONPATH=str(path.parent)))
     # The start loads on the main thread, which the hooks are not for.
     assert server.ask("/a", None) == "{'loaded'}"
-    write(tmp_path, "a_wsh.py", handler(body, before=before + "\n# Changed.\n"))
+    write(tmp_path, "a_wsh.py", handler(body + "\n# Changed.", before=before))
     wait_until(lambda: server.ask("/a", None) == "set()", "a load that the hook sees")
 
 
