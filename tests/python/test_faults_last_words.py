@@ -2,9 +2,11 @@
 
 import contextlib
 import http.client
+import os
 import shutil
 import socket
 import ssl
+import tempfile
 import threading
 from pathlib import Path
 from typing import Optional, Union
@@ -118,37 +120,43 @@ def test_a_refused_client_that_still_sends_gets_its_page(start: Start, tmp_path:
 
 @pytest.mark.parametrize("way_out", ["no such method", "unauthorized", "chunked for a script", "script"])
 def test_a_client_that_sends_its_body_first_gets_the_answer(
-    start: Start, tmp_path: Path, way_out: str
+    way_out: str,
 ) -> None:
-    script = write(
-        tmp_path,
-        "cgi-bin/a.py",
-        "#!/usr/bin/env python3\nprint('Content-Type: text/plain'); print(); print('done')\n",
-    )
-    script.chmod(0o755)
-    options = ["--cgi-paths", "/cgi-bin"]
-    if way_out == "unauthorized":
-        options += ["--basic-auth", "--basic-auth-credential", "a:b"]
-    server = start(*options)
-    status, path = {
-        "no such method": (501, "/no"),
-        "unauthorized": (401, "/no"),
-        "chunked for a script": (411, "/cgi-bin/a.py"),
-        "script": (200, "/cgi-bin/a.py"),
-    }[way_out]
-    chunked = way_out == "chunked for a script"
-    with contextlib.closing(http.client.HTTPConnection(server.host, server.port, timeout=SECONDS)) as client:
-        # All of it is sent before the client looks for an answer.
-        body = b"y" * (16 << 20)
-        if chunked:
-            client.request(
-                "POST", path, iter([body]), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
-            )
-        else:
-            client.request("POST", path, body)
-        response = client.getresponse()
-        assert response.status == status
-        assert response.read() or status == 401
+    with contextlib.ExitStack() as stack:
+        # Under a folder that a script of another user may enter.
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        os.chmod(folder, 0o755)
+        script = write(
+            Path(folder),
+            "cgi-bin/a.py",
+            "#!/usr/bin/env python3\nprint('Content-Type: text/plain'); print(); print('done')\n",
+        )
+        script.chmod(0o755)
+        options = ["--cgi-paths", "/cgi-bin"]
+        if way_out == "unauthorized":
+            options += ["--basic-auth", "--basic-auth-credential", "a:b"]
+        server = stack.enter_context(Server(Path(folder), *options))
+        status, path = {
+            "no such method": (501, "/no"),
+            "unauthorized": (401, "/no"),
+            "chunked for a script": (411, "/cgi-bin/a.py"),
+            "script": (200, "/cgi-bin/a.py"),
+        }[way_out]
+        chunked = way_out == "chunked for a script"
+        with contextlib.closing(
+            http.client.HTTPConnection(server.host, server.port, timeout=SECONDS)
+        ) as client:
+            # All of it is sent before the client looks for an answer.
+            body = b"y" * (16 << 20)
+            if chunked:
+                client.request(
+                    "POST", path, iter([body]), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
+                )
+            else:
+                client.request("POST", path, body)
+            response = client.getresponse()
+            assert response.status == status
+            assert response.read() or status == 401
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
