@@ -273,6 +273,7 @@ impl Duplex {
 
     /// No more sending. Waits for nothing, and wakes a thread that waits to write. `false`: TLS has something to say
     /// first and the peer does not take it now; to be called again.
+    #[must_use]
     pub fn close(&self) -> bool {
         // A peer that is gone already is no error here.
         let _ = match self {

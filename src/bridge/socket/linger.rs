@@ -24,13 +24,13 @@ pub(super) fn end(stream: &Duplex, has_closed: bool, is_cut: &AtomicBool) {
 }
 
 fn end_within(time: Duration, stream: &Duplex, has_closed: bool, is_cut: &AtomicBool) {
-    let is_out = stream.close();
+    let all_sent = stream.close();
     let mut taste = [MaybeUninit::uninit(); 256];
     match stream.discard(&mut taste) {
-        Err(error) if is_nothing(&error) && has_closed && is_out => {}
-        Err(error) if is_nothing(&error) => linger(time, stream, is_out, is_cut),
-        Ok(0) if is_out => {}
-        Ok(_) => linger(time, stream, is_out, is_cut),
+        Err(error) if is_nothing(&error) && has_closed && all_sent => {}
+        Err(error) if is_nothing(&error) => linger(time, stream, all_sent, is_cut),
+        Ok(0) if all_sent => {}
+        Ok(_) => linger(time, stream, all_sent, is_cut),
         Err(_) => {}
     }
 }
@@ -39,22 +39,22 @@ fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// `is_out`: there is nothing left to be sent.
+/// `all_sent`: there is nothing left to be sent.
 #[inline(never)]
-fn linger(time: Duration, stream: &Duplex, mut is_out: bool, is_cut: &AtomicBool) {
+fn linger(time: Duration, stream: &Duplex, mut all_sent: bool, is_cut: &AtomicBool) {
     let mut waste = Box::new_uninit_slice(PIECE);
     let deadline = deadline::after(time);
     let mut bytes = 0;
     let mut is_at_end = false;
-    while !(is_out && is_at_end) && bytes < LINGER_BYTES && !is_cut.load(Ordering::Relaxed) {
+    while !(all_sent && is_at_end) && bytes < LINGER_BYTES && !is_cut.load(Ordering::Relaxed) {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut events = PollFlags::empty();
         events.set(PollFlags::IN, !is_at_end);
-        events.set(PollFlags::OUT, !is_out);
+        events.set(PollFlags::OUT, !all_sent);
         if left.is_zero() || !matches!(stream.wait_for(events, Some(left)), Ok(true)) {
             return;
         }
-        is_out = is_out || stream.close();
+        all_sent = all_sent || stream.close();
         if !is_at_end {
             match stream.discard(&mut waste) {
                 Ok(0) => is_at_end = true,
