@@ -188,10 +188,8 @@ mod _native {
 
     /// Children that are forked from here on get what they need of their own.
     #[pymodule_init]
-    #[expect(clippy::unnecessary_wraps, reason = "PyO3 asks for a result")]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::forks::prepare();
-        Ok(())
+        Ok(crate::forks::prepare()?)
     }
 
     /// The version of the package.
