@@ -15,11 +15,19 @@ pub fn prepare() -> io::Result<()> {
         per_process::begin();
         bridge::prepare_for_forks();
         handlers::prepare_for_forks();
-        // SAFETY: `in_child` may run in any thread that forks. It allocates, which glibc allows in a child, and takes
-        // no lock.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) }
+        // SAFETY: the functions may run in any thread that forks. `in_child` allocates, which glibc allows in a child,
+        // and takes no lock.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) }
     });
     if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
+}
+
+extern "C" fn before() {
+    shutdown::before_fork();
+}
+
+extern "C" fn in_parent() {
+    shutdown::after_fork();
 }
 
 extern "C" fn in_child() {

@@ -59,8 +59,12 @@ const SHARED: &[(&str, &str, &str)] = &[
 ];
 
 /// The same for those in a thread: a child has the copy of the thread that forked.
-const THREAD_LOCAL: &[(&str, &str)] =
-    &[("bridge/stack.rs", "IS_OURS"), ("bridge/locks.rs", "LOCKS"), ("bridge/locks.rs", "TURNS")];
+const THREAD_LOCAL: &[(&str, &str)] = &[
+    ("bridge/stack.rs", "IS_OURS"),
+    ("bridge/locks.rs", "LOCKS"),
+    ("bridge/locks.rs", "TURNS"),
+    ("shutdown/signals.rs", "BLOCKED"),
+];
 
 /// A static value.
 #[derive(Debug)]
