@@ -4,6 +4,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::mem;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::handlers::watcher;
 use crate::http::cgi::{RulesError, ScriptRules, is_program};
 use crate::http::policy::{PolicyError, PolicySource};
 use crate::panics;
+use crate::per_process::{Inherited, Process};
 use crate::server::{self, Asked, Listeners};
 use crate::shutdown;
 
@@ -49,6 +51,13 @@ pub struct Server {
     options: Arc<Options>,
     /// `None` once closed.
     listeners: Lock<Option<Listeners>>,
+    /// A child that is forked has the sockets, but does not serve: what its parent's thread does is not the child's.
+    state: Inherited<State>,
+}
+
+/// What a server does in a process.
+#[derive(Default)]
+struct State {
     /// The stop of the `serve` call that is under way.
     serving: Lock<Option<CancellationToken>>,
     /// Notified with `serving` locked, when a `serve` call is over.
@@ -160,8 +169,7 @@ impl Server {
             on_error,
             options: Arc::new(Options(options)),
             listeners: Lock::new(Some(listeners)),
-            serving: Lock::new(None),
-            served: Condvar::new(),
+            state: Inherited::new(State::default),
         })
     }
 
@@ -180,30 +188,35 @@ impl Server {
     /// Serves until `stop` or `close` is called from another thread or from a handler. Returns at once when the
     /// sockets are closed.
     ///
+    /// In a child that is forked by code which runs meanwhile (a signal handler, a log handler), the call returns at once.
+    ///
     /// Raises what a signal handler of Python raises, such as `KeyboardInterrupt`, once serving has stopped.
     fn serve(&self, py: Python<'_>) -> PyResult<()> {
         let stop = CancellationToken::new();
         // Before the sockets are looked at, so that a `close` from now on ends this call.
-        *self.serving.lock() = Some(stop.clone());
+        *self.state.get().serving.lock() = Some(stop.clone());
         let result = match self.open_listeners() {
             Ok(Some(listeners)) => self.serve_until(py, listeners, &stop),
             Ok(None) => Ok(()),
             Err(error) => Err(start_error(&error)),
         };
-        *self.serving.lock() = None;
-        self.served.notify_all();
+        // Asked for again: a child that came back from code in `serve` has its own.
+        let state = self.state.get();
+        *state.serving.lock() = None;
+        state.served.notify_all();
         result
     }
 
     /// Ends a `serve` call that is under way, and waits until it is over.
     fn stop(&self, py: Python<'_>) {
         detached(py, || {
-            let mut serving = self.serving.lock();
+            let State { serving, served } = self.state.get();
+            let mut serving = serving.lock();
             if let Some(stop) = &*serving {
                 shutdown::cancel(stop);
             }
             while serving.is_some() {
-                self.served.wait(serving.guard());
+                served.wait(serving.guard());
             }
         });
     }
@@ -211,7 +224,7 @@ impl Server {
     /// Closes the listening sockets, and ends a `serve` call without waiting for it.
     fn close(&self) {
         self.listeners.lock().take();
-        if let Some(stop) = &*self.serving.lock() {
+        if let Some(stop) = &*self.state.get().serving.lock() {
             shutdown::cancel(stop);
         }
     }
@@ -248,6 +261,7 @@ impl Server {
         let task = runtime.spawn(run);
         runtime.spawn(async move { told.send(task.await) });
         let mut interrupted = Ok(());
+        let process = Process::this();
         let mut end = None;
         let outcome = loop {
             let outcomes = &mut outcomes;
@@ -263,7 +277,13 @@ impl Server {
                     break None;
                 }
             }
-            match python_logging::keep_log(py).and_then(|()| py.check_signals()) {
+            let called = python_logging::keep_log(py).and_then(|()| py.check_signals());
+            if !process.is_this() {
+                // To drop them would be to wait for threads that are not here, and to end what is the parent's.
+                mem::forget((runtime, watcher, giver));
+                return called;
+            }
+            match called {
                 // Loggers that do not work are no reason to stop serving.
                 Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
                 Err(error) if interrupted.is_ok() => {

@@ -59,21 +59,15 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::bridge::interpreter;
 use crate::bridge::interruptible::interruptible;
 
 /// Runs the command line `args` (the program's name first) and returns the exit code.
 ///
-/// SIGINT is the server's while it runs: Python's own handler, which tokio would call as well, leaves a
-/// `KeyboardInterrupt` behind. Must be called on the main thread.
+/// SIGINT is the server's while it runs. Must be called on the main thread.
 #[pyfunction]
 fn main(py: Python<'_>, args: Vec<OsString>) -> PyResult<u8> {
-    let signals = py.import("signal")?;
-    let interrupt = signals.getattr("SIGINT")?;
-    let handler = signals.call_method1("getsignal", (&interrupt,))?;
-    let is_pythons = handler.is(&signals.getattr("default_int_handler")?);
-    if is_pythons {
-        signals.call_method1("signal", (&interrupt, signals.getattr("SIG_DFL")?))?;
-    }
+    let handler = interpreter::take_interrupt(py)?;
     // Python runs already: `--python` has nothing left to choose.
     let code = py.detach(|| {
         program::run(args, |python| match python {
@@ -84,8 +78,8 @@ fn main(py: Python<'_>, args: Vec<OsString>) -> PyResult<u8> {
             )),
         })
     });
-    if is_pythons {
-        signals.call_method1("signal", (&interrupt, &handler))?;
+    if let Some(handler) = handler {
+        py.import("signal")?.call_method1("signal", (libc::SIGINT, handler))?;
     }
     Ok(code)
 }
@@ -188,10 +182,8 @@ mod _native {
 
     /// Children that are forked from here on get what they need of their own.
     #[pymodule_init]
-    #[expect(clippy::unnecessary_wraps, reason = "PyO3 asks for a result")]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::forks::prepare();
-        Ok(())
+        Ok(crate::forks::prepare()?)
     }
 
     /// The version of the package.

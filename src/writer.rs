@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::deadline;
 use crate::per_process::PerProcess;
 
 pub use direct::write_all;
@@ -42,9 +43,7 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// The queues of this process, for [`flush`].
 static QUEUES: PerProcess<Mutex<Vec<Weak<Shared>>>> =
-    PerProcess::new(&FIRST_QUEUES, || Mutex::new(Vec::new()));
-
-static FIRST_QUEUES: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+    PerProcess::new(Mutex::new(Vec::new()), || Mutex::new(Vec::new()));
 
 /// Tells this process, a forked child, that it has none of its parent's threads. Takes no lock.
 pub fn renew_after_fork() {
@@ -262,7 +261,7 @@ impl Shared {
 /// Waits until everything that all queues hold is written, but no longer than `limit`, and not for a descriptor that
 /// takes nothing. A child that was forked has nothing to wait for.
 pub fn flush(limit: Duration) {
-    let end = Instant::now() + limit;
+    let end = deadline::after(limit);
     let queues: Vec<_> = QUEUES.get().lock().iter().filter_map(Weak::upgrade).collect();
     for queue in queues {
         queue.flush(end);

@@ -41,7 +41,8 @@ def _end_handlers() -> None:
     """Ends the connections that are open when the interpreter ends.
 
     A thread that comes back to an interpreter which is being taken down would abort the process. Handlers
-    that do not end (they sleep, or compute) are left behind with it, as daemon threads are.
+    that do not end (they sleep, or compute) are left behind with it, as daemon threads are. A forked child has
+    its own connections only; those of its parent go on.
     """
     if _native.end_handlers():
         for stream in (sys.stdout, sys.stderr):
@@ -120,9 +121,8 @@ class WebSocketServer:
         self.stop = False
         # pywebsocket: the name in this module is looked up for each server, and may be assigned.
         self.RequestHandlerClass: type[Any] = WebSocketRequestHandler
-        self._ended = threading.Event()
-        self._ended.set()
-        self._ending = False
+        self._process = 0
+        self._own()
         options.dispatcher = dispatch.Dispatcher(
             options.websock_handlers,
             getattr(options, "scan_dir", None),
@@ -162,6 +162,14 @@ class WebSocketServer:
             self._sockets.append((socket_, (socket_.family, socket_.type, socket_.proto, "", address)))
         self.server_port = self._sockets[0][0].getsockname()[1]
 
+    def _own(self) -> None:
+        """In a forked child: it does not serve yet, whatever the parent's threads do."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._ended = threading.Event()
+            self._ended.set()
+            self._ending = False
+
     @property
     def server_address(self) -> tuple[str, int]:
         """`(server_name, server_port)`."""
@@ -182,6 +190,7 @@ class WebSocketServer:
 
     def _serve_in_python(self, poll_interval: float) -> None:
         tls = _tls_context(self.websocket_server_options)
+        self._own()
         self._ending = False
         self._ended.clear()
         try:
@@ -196,14 +205,19 @@ class WebSocketServer:
             self._ended.set()
 
     def shutdown(self) -> None:
-        """Ends `serve_forever` and waits until it has returned. Connections that are open go on."""
+        """Ends `serve_forever` and waits until it has returned. Connections that are open go on.
+
+        In a forked child it ends what the child serves, and nothing of its parent's.
+        """
+        self._own()
         self._ending = True
         self._ended.wait()
         if self._server is not None:
             self._server.stop()
 
     def server_close(self) -> None:
-        """Closes the listening sockets."""
+        """Closes the listening sockets; in a forked child, the child's copies."""
+        self._own()
         self._ending = True
         for socket_, addrinfo in self._sockets:
             self._logger.info("Close on: %r", addrinfo)

@@ -79,6 +79,7 @@ class Server:
         self._options = list(options)
         self._env = env
         self._process: subprocess.Popen[str] | None = None
+        self._owner = 0
         self._secure = False
         self._log = ""
         self._grown = threading.Condition()
@@ -92,6 +93,7 @@ class Server:
         """
         if self._process is not None:
             raise ServerError("the server runs already")
+        self._owner = os.getpid()
         read_end, write_end = os.pipe()
         command = [sys.executable, "-m", "wshost", "-H", self.host, "-p", str(self.port)]
         command += ["-d", str(self.document_root), "-w", str(self.handlers), "--ready-fd", str(write_end)]
@@ -128,9 +130,12 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """Ends the server and waits for it; one that takes longer than `timeout` seconds is killed."""
+        """Ends the server and waits for it; one that takes longer than `timeout` seconds is killed.
+
+        In a forked child it does nothing: the server is its parent's.
+        """
         process, self._process = self._process, None
-        if process is None:
+        if process is None or self._owner != os.getpid():
             return
         process.terminate()
         try:
@@ -189,7 +194,10 @@ class Server:
 
     @property
     def log(self) -> str:
-        """What the server logged and its handlers printed so far, in whole lines."""
+        """What the server logged and its handlers printed so far, in whole lines; in a forked child, until then."""
+        if self._owner != os.getpid():
+            # The thread that collects it may have held the lock.
+            return self._log
         with self._grown:
             return self._log
 

@@ -15,6 +15,7 @@ use super::socket::Socket;
 use crate::config::LINGER_AT_STOP;
 use crate::deadline;
 use crate::handlers::traffic::{ConnectionStatus, Totals};
+use crate::per_process::{self, PerProcess};
 use crate::websocket::close::encode_body;
 use crate::websocket::frame::{FrameHeader, opcode};
 
@@ -31,16 +32,22 @@ const LAST_GRACE: Duration = Duration::from_millis(500);
 const SEND_GRACE: Duration = Duration::from_millis(500);
 const SEND_PERIOD: Duration = Duration::from_millis(5);
 
-static TABLE: Table = Table { open: Lock::new(Open::new()), gone: Condvar::new() };
+/// That of a child is empty: the connections are its parent's, to use as a handler's child may, but not to close.
+pub(super) static TABLE: PerProcess<Table> = PerProcess::new(Table::new(), Table::new);
 
-/// What went over connections that have ended. Locked only while the table is, so that nothing is counted twice.
-static ENDED: Lock<Option<Totals>> = Lock::new(None);
-
-/// The lock is held for moments only, and never while Python code runs.
-struct Table {
+/// The locks are held for moments only, and never while Python code runs.
+pub(super) struct Table {
     open: Lock<Open>,
+    /// What went over connections that have ended. Locked only while `open` is, so that nothing is counted twice.
+    ended: Lock<Option<Totals>>,
     /// Notified when one is removed.
     gone: Condvar,
+}
+
+impl Table {
+    const fn new() -> Self {
+        Self { open: Lock::new(Open::new()), ended: Lock::new(None), gone: Condvar::new() }
+    }
 }
 
 /// The connections, by number.
@@ -73,13 +80,13 @@ impl Registration {
     /// Puts a connection into the table.
     pub fn new(number: u64, resource: String, socket: Arc<Socket>) -> Self {
         let entry = Entry { resource, since: Instant::now(), socket, request: None };
-        TABLE.open.lock().entries.insert(number, entry);
+        TABLE.get().open.lock().entries.insert(number, entry);
         Self(number)
     }
 
     /// The opening handshake is done: from here on the connection can be closed by a close frame.
     pub fn opened(&self, request: Py<PyAny>) {
-        if let Some(entry) = TABLE.open.lock().entries.get_mut(&self.0) {
+        if let Some(entry) = TABLE.get().open.lock().entries.get_mut(&self.0) {
             entry.request = Some(request);
         }
     }
@@ -88,7 +95,7 @@ impl Registration {
     /// where the opening handshake has no answer yet. Does not wait for the client.
     pub fn apologize(&self, py: Python<'_>, page: impl FnOnce() -> Vec<u8>) {
         let (socket, request) = {
-            let open = TABLE.open.lock();
+            let open = TABLE.get().open.lock();
             let Some(entry) = open.entries.get(&self.0) else { return };
             (Arc::clone(&entry.socket), entry.request.as_ref().map(|request| request.clone_ref(py)))
         };
@@ -108,16 +115,16 @@ impl Drop for Registration {
     fn drop(&mut self) {
         // The entry is dropped behind the lock: with the request, Python code may run.
         let entry = {
-            let mut open = TABLE.open.lock();
+            let mut open = TABLE.get().open.lock();
             let entry = open.entries.remove(&self.0);
             if let Some(entry) = &entry {
                 open.ending.insert(self.0, Arc::clone(&entry.socket));
-                let mut ended = ENDED.lock();
+                let mut ended = TABLE.get().ended.lock();
                 *ended.get_or_insert_default() += &entry.socket.counters.totals();
             }
             entry
         };
-        TABLE.gone.notify_all();
+        TABLE.get().gone.notify_all();
         drop(entry);
     }
 }
@@ -135,14 +142,14 @@ impl Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        TABLE.open.lock().ending.remove(&self.0);
-        TABLE.gone.notify_all();
+        TABLE.get().open.lock().ending.remove(&self.0);
+        TABLE.get().gone.notify_all();
     }
 }
 
 /// The connections that handlers have now, by number.
 pub fn list() -> Vec<ConnectionStatus> {
-    let table = TABLE.open.lock();
+    let table = TABLE.get().open.lock();
     let open = table.entries.iter().map(|(&number, entry)| ConnectionStatus {
         number,
         resource: entry.resource.clone(),
@@ -156,8 +163,8 @@ pub fn list() -> Vec<ConnectionStatus> {
 
 /// All that went over connections of handlers, ended ones included.
 pub fn totals() -> Totals {
-    let open = TABLE.open.lock();
-    let mut totals = ENDED.lock().clone().unwrap_or_default();
+    let open = TABLE.get().open.lock();
+    let mut totals = TABLE.get().ended.lock().clone().unwrap_or_default();
     for entry in open.entries.values() {
         totals += &entry.socket.counters.totals();
     }
@@ -178,18 +185,22 @@ pub fn close_all(grace: Duration) -> usize {
         !(open.entries.is_empty() && open.ending.is_empty())
     });
     {
-        let open = TABLE.open.lock();
+        let open = TABLE.get().open.lock();
         let sockets = open.entries.values().map(|entry| &entry.socket).chain(open.ending.values());
         sockets.for_each(|socket| socket.shut());
     }
     wait_while(Instant::now() + LAST_GRACE, |open| !open.entries.is_empty());
-    TABLE.open.lock().entries.len()
+    TABLE.get().open.lock().entries.len()
 }
 
-/// Ends all connections at once and returns how many handlers still run.
+/// Ends all connections at once and returns how many handlers still run. Those of a parent are not this process's to
+/// end, however it was forked.
 #[pyfunction]
 #[must_use]
 pub fn end_handlers(py: Python<'_>) -> usize {
+    if !per_process::is_set_up() {
+        return 0;
+    }
     detached(py, || close_all(Duration::ZERO))
 }
 
@@ -197,7 +208,7 @@ pub fn end_handlers(py: Python<'_>) -> usize {
 /// handler that waits for a message gets the peer's answer as the end of the connection.
 fn about_to_close(py: Python<'_>) -> Vec<Arc<Socket>> {
     let open: Vec<_> = {
-        let table = TABLE.open.lock();
+        let table = TABLE.get().open.lock();
         let opened = |entry: &Entry| Some((Arc::clone(&entry.socket), entry.request.as_ref()?.clone_ref(py)));
         table.entries.values().filter_map(opened).collect()
     };
@@ -244,6 +255,6 @@ fn close_frame(code: i64) -> Vec<u8> {
 
 /// Waits as long as `more` says so, until `deadline` at most.
 fn wait_while(deadline: Instant, more: impl Fn(&Open) -> bool) {
-    let mut open = TABLE.open.lock();
-    while more(&open) && !TABLE.gone.wait_until(open.guard(), deadline).timed_out() {}
+    let mut open = TABLE.get().open.lock();
+    while more(&open) && !TABLE.get().gone.wait_until(open.guard(), deadline).timed_out() {}
 }

@@ -10,7 +10,8 @@ use parking_lot::{Mutex, MutexGuard};
 use pyo3::Python;
 
 use super::locks;
-use crate::per_process::PerProcess;
+use crate::per_process::{PerProcess, Process};
+use crate::shutdown::exit_at_once;
 
 /// How long a thread at the gate looks whether Python is free before it sleeps: about twice what a handler takes to
 /// echo a short message. To sleep and to be woken on another processor takes longer than that.
@@ -22,19 +23,18 @@ const PATIENCE: Duration = Duration::from_micros(20);
 /// little else (measured in `docs/design.md`, "The gate"). So a thread that wants to re-attach first takes
 /// this lock, still detached, and gives it up once it is attached: one thread asks for the GIL, the others
 /// sleep without a timer. The lock is never held while Python code runs.
-pub(super) static GATE: PerProcess<Mutex<()>> = PerProcess::new(&FIRST_GATE, || Mutex::new(()));
-
-static FIRST_GATE: Mutex<()> = Mutex::new(());
+pub(super) static GATE: PerProcess<Mutex<()>> = PerProcess::new(Mutex::new(()), || Mutex::new(()));
 
 /// Whether a thread that came through the gate has Python now. Only a hint: one whose handler waits in a call of
 /// Python's own still counts.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// With one processor nobody gives anything up while a thread looks.
+pub(super) static MAY_LOOK: LazyLock<bool> =
+    LazyLock::new(|| thread::available_parallelism().is_ok_and(|count| count.get() > 1));
+
 /// Waits for a turn to ask for the GIL, and a moment for the thread that has it: it is likely to give it up soon.
 fn take_turn() -> MutexGuard<'static, ()> {
-    // With one processor nobody gives anything up while we look.
-    static MAY_LOOK: LazyLock<bool> =
-        LazyLock::new(|| thread::available_parallelism().is_ok_and(|count| count.get() > 1));
     let turn = GATE.get().lock();
     if IS_TAKEN.load(Ordering::Relaxed) && *MAY_LOOK {
         let begin = Instant::now();
@@ -43,6 +43,17 @@ fn take_turn() -> MutexGuard<'static, ()> {
         }
     }
     turn
+}
+
+/// Runs `work`, which calls Python code, on a thread of ours. A child that the code has forked and that comes back from it
+/// ends here: what would follow is its parent's.
+pub fn in_one_process<T>(work: impl FnOnce() -> T) -> T {
+    let process = Process::this();
+    let value = work();
+    if !process.is_this() {
+        exit_at_once(0);
+    }
+    value
 }
 
 /// Runs `work` attached to Python on a thread that is not, through the gate.

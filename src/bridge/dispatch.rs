@@ -26,6 +26,7 @@ use crate::error::StartError;
 use crate::handlers::map_file::{self, MapProblem};
 use crate::handlers::registry::{Handler, Registry, Snapshot};
 use crate::handlers::resource;
+use crate::per_process::Process;
 use crate::shutdown::exit_at_once;
 
 static LOG: Logger = Logger::new("pywebsocket3.dispatch.Dispatcher");
@@ -151,9 +152,9 @@ impl Dispatcher {
 /// the server are its parent's.
 fn call_handler(function: &Py<PyAny>, request: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = request.py();
-    let process = std::process::id();
+    let process = Process::this();
     let outcome = call(function, request);
-    if std::process::id() == process {
+    if process.is_this() {
         return outcome.map(drop);
     }
     end_child(py, outcome)

@@ -12,7 +12,8 @@ use crate::config::PingConfig;
 use crate::websocket::frame::{FrameHeader, opcode};
 
 /// What our pings carry, and by what their pongs are known: nobody else sends it by chance.
-static TOKEN: LazyLock<[u8; 8]> = LazyLock::new(|| RandomState::new().hash_one("ping").to_ne_bytes());
+pub(super) static TOKEN: LazyLock<[u8; 8]> =
+    LazyLock::new(|| RandomState::new().hash_one("ping").to_ne_bytes());
 
 /// How one connection's peer is asked whether it is there.
 pub struct Heartbeat {

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use super::connection::{Connection, address};
 use super::connections::{self, Ending, Registration};
-use super::detach::{attached, detached};
+use super::detach::{attached, detached, in_one_process};
 use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, Panicked, VERSION};
 use super::handshake::do_handshake;
@@ -81,7 +81,7 @@ impl HandlerHost for PythonHost {
     }
 
     fn close_connections(&self, grace: Duration) {
-        let left = connections::close_all(grace);
+        let left = in_one_process(|| connections::close_all(grace));
         if left > 0 {
             tracing::warn!(target: LOG_SERVER, "{left} handlers do not end; leaving them behind");
         }
@@ -138,7 +138,7 @@ impl ReadyHandler for Ready {
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 attached(|py| {
                     let _thread = PythonThread::begin(py);
-                    task.run(py);
+                    in_one_process(|| task.run(py));
                 });
             }));
             descriptors::keep_standard();

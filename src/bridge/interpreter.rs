@@ -28,7 +28,24 @@ const BUILD_VERSION: &str = env!("WSHOST_BUILD_PYTHON_VERSION");
 pub fn start(python: Option<&Path>) -> Result<(), StartError> {
     let executable = choose_executable(python)?;
     initialize(&executable)?;
-    Python::attach(|py| install_packages(py).map_err(|error| StartError::Python(error.to_string())))
+    let prepare = |py| {
+        take_interrupt(py)?;
+        install_packages(py)
+    };
+    Python::attach(|py| prepare(py).map_err(|error| StartError::Python(error.to_string())))
+}
+
+/// Takes SIGINT from Python's own handler, which would leave a `KeyboardInterrupt` in the server and in the children that
+/// handlers fork. Gives that handler; `None`: another one is there, and stays. Must be called on the main thread.
+pub fn take_interrupt(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let signals = py.import("signal")?;
+    let interrupt = signals.getattr("SIGINT")?;
+    let handler = signals.call_method1("getsignal", (&interrupt,))?;
+    if !handler.is(&signals.getattr("default_int_handler")?) {
+        return Ok(None);
+    }
+    signals.call_method1("signal", (interrupt, signals.getattr("SIG_DFL")?))?;
+    Ok(Some(handler))
 }
 
 fn choose_executable(python: Option<&Path>) -> Result<PathBuf, StartError> {

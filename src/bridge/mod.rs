@@ -15,6 +15,8 @@
 //! - `threads` – a handler's thread for the system, `python_thread` for Python
 //! - [`exceptions`], [`python_logging`] – classes that Python defines and Rust raises; log records
 
+use std::sync::LazyLock;
+
 pub mod connection;
 pub mod connections;
 pub mod deflate_framer;
@@ -49,8 +51,17 @@ mod threads;
 pub mod transport;
 pub mod util;
 
+/// Makes what all processes share and what is made when it is first asked for: a child that is forked meanwhile would
+/// wait for it for ever.
+pub(crate) fn prepare_for_forks() {
+    LazyLock::force(&detach::MAY_LOOK);
+    LazyLock::force(&heartbeat::TOKEN);
+}
+
 /// Gives this process, a forked child, its own of what each process has one of.
 pub(crate) fn renew_after_fork() {
     detach::GATE.renew();
     socket::cork::CORKED.renew();
+    connections::TABLE.renew();
+    running::RUNNING.renew();
 }

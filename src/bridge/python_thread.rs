@@ -6,6 +6,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
+use super::detach::in_one_process;
+
 /// A thread that is attached for the first time, until this is dropped, which must happen attached.
 pub(super) struct PythonThread<'py>(Option<Bound<'py, PyDict>>);
 
@@ -33,13 +35,14 @@ impl Drop for PythonThread<'_> {
     }
 }
 
-/// Attaches this thread to Python; as one of Python's, unless it is one already.
+/// Attaches this thread to Python, as one of Python's unless it is one already, for code of others. A child that it forks
+/// and that comes back from it ends, as one of a handler does.
 pub(crate) fn attach_as_thread<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
     // SAFETY: may be called at any time, attached or not.
     let is_new = unsafe { ffi::PyGILState_GetThisThreadState().is_null() };
     Python::attach(|py| {
         let _thread = is_new.then(|| PythonThread::begin(py));
-        work(py)
+        in_one_process(|| work(py))
     })
 }
 

@@ -7,19 +7,20 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
 use crate::config::LogLevel;
 use crate::logging;
+use crate::per_process::PerProcess;
+use parking_lot::Mutex;
 
 /// pywebsocket's logger for this.
 const LOGGER: &str = "pywebsocket3.server_util.ThreadMonitor";
 
 /// Every handler thread, by its number.
-static THREADS: Mutex<BTreeMap<u64, Thread>> = Mutex::new(BTreeMap::new());
+pub(super) static RUNNING: PerProcess<Mutex<BTreeMap<u64, Thread>>> =
+    PerProcess::new(Mutex::new(BTreeMap::new()), || Mutex::new(BTreeMap::new()));
 
 /// A handler thread.
-struct Thread {
+pub(super) struct Thread {
     /// Its name, with the resource.
     name: String,
     peer: SocketAddr,
@@ -38,20 +39,20 @@ pub(super) struct Running(u64);
 impl Running {
     /// Thread `number`, called `name`, that serves `peer`.
     pub(super) fn new(number: u64, name: String, peer: SocketAddr) -> Self {
-        THREADS.lock().insert(number, Thread { name, peer, since: Instant::now() });
+        RUNNING.get().lock().insert(number, Thread { name, peer, since: Instant::now() });
         Self(number)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        THREADS.lock().remove(&self.0);
+        RUNNING.get().lock().remove(&self.0);
     }
 }
 
 /// How many handler threads there are, and for each its name, resource, peer and age; pywebsocket's words.
 fn report() -> String {
-    let threads = THREADS.lock();
+    let threads = RUNNING.get().lock();
     let list: Vec<String> = threads.values().map(ToString::to_string).collect();
     format!("{} active threads: {}", list.len(), list.join(", "))
 }

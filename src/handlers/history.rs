@@ -6,15 +6,16 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
-
 use super::LoadError;
 use super::reload::ReloadReport;
+use crate::per_process::PerProcess;
+use parking_lot::Mutex;
 
 /// How many are kept.
 const LENGTH: usize = 100;
 
-static HISTORY: Mutex<VecDeque<Reload>> = Mutex::new(VecDeque::new());
+pub(super) static HISTORY: PerProcess<Mutex<VecDeque<Reload>>> =
+    PerProcess::new(Mutex::new(VecDeque::new()), || Mutex::new(VecDeque::new()));
 
 /// What one reload did.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub(super) fn record(report: &ReloadReport) {
     if report.is_empty() {
         return;
     }
-    let mut history = HISTORY.lock();
+    let mut history = HISTORY.get().lock();
     if history.len() == LENGTH {
         history.pop_front();
     }
@@ -55,5 +56,5 @@ pub(super) fn record(report: &ReloadReport) {
 /// The last reloads of this process, the newest last.
 #[must_use]
 pub fn reloads() -> Vec<Reload> {
-    HISTORY.lock().iter().cloned().collect()
+    HISTORY.get().lock().iter().cloned().collect()
 }

@@ -25,6 +25,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,17 @@ use socket2::Socket;
 
 use crate::http::head::RequestHead;
 use crate::trace::ConnectionTrace;
+
+/// Makes what all processes share and what is made when it is first asked for: a child that is forked meanwhile would
+/// wait for it for ever.
+pub(crate) fn prepare_for_forks() {
+    LazyLock::force(&traffic::EPOCH);
+}
+
+/// Gives this process, a forked child, its own of what each process has one of.
+pub(crate) fn renew_after_fork() {
+    history::HISTORY.renew();
+}
 
 /// Finds the handler of a resource. One per server.
 pub trait HandlerHost: Send + Sync + 'static {

@@ -15,7 +15,7 @@ use super::status::HandlerStatus;
 pub const BUCKETS: usize = 26;
 
 /// What times in [`Counters`] count from.
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+pub(super) static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// What the status page asks of a server.
 pub trait Monitor: Send + Sync + 'static {

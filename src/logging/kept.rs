@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::LOG_SERVER;
 use crate::config::LogLevel;
+use crate::deadline;
 use crate::per_process::PerProcess;
 
 /// How many records are kept, and how many bytes of text; beyond that the newest are dropped and counted, because nobody
@@ -22,8 +23,7 @@ const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Whether records are kept; otherwise they are written.
 static IS_KEEPING: AtomicBool = AtomicBool::new(false);
-static KEPT: PerProcess<Kept> = PerProcess::new(&FIRST_KEPT, Kept::new);
-static FIRST_KEPT: Kept = Kept::new();
+static KEPT: PerProcess<Kept> = PerProcess::new(Kept::new(), Kept::new);
 
 struct Kept {
     state: Mutex<State>,
@@ -127,7 +127,7 @@ pub(super) fn keep(record: impl FnOnce() -> KeptRecord) -> bool {
 #[must_use]
 pub fn next_kept(patience: Duration) -> Option<KeptRecord> {
     let kept = KEPT.get();
-    let end = Instant::now() + patience;
+    let end = deadline::after(patience);
     let mut state = kept.state.lock();
     while let Some((other, _)) = state.giving {
         if other == thread::current().id() || kept.changed.wait_until(&mut state, end).timed_out() {
@@ -183,7 +183,7 @@ pub fn is_settled() -> bool {
 /// not take in that time. It does not wait for itself either.
 pub fn settle(patience: Duration) {
     let kept = KEPT.get();
-    let end = Instant::now() + patience;
+    let end = deadline::after(patience);
     let mut state = kept.state.lock();
     let wanted = state.kept;
     while state.given < wanted {

@@ -65,9 +65,7 @@ struct Log {
 static LOG: ArcSwapOption<Log> = ArcSwapOption::const_empty();
 
 /// What is written to stderr, records and other lines. `None`: there can be no thread for it.
-static STDERR: PerProcess<OnceLock<Option<Queue>>> = PerProcess::new(&FIRST_STDERR, OnceLock::new);
-
-static FIRST_STDERR: OnceLock<Option<Queue>> = OnceLock::new();
+static STDERR: PerProcess<OnceLock<Option<Queue>>> = PerProcess::new(OnceLock::new(), OnceLock::new);
 
 /// Whether this is a forked child that has not called [`init`] itself: it writes without a thread, which its end
 /// would overtake.

@@ -15,8 +15,7 @@ const LENGTH: usize = 500;
 const MESSAGE_LENGTH: usize = 8192;
 
 static IS_KEPT: AtomicBool = AtomicBool::new(false);
-static TAIL: PerProcess<Mutex<Tail>> = PerProcess::new(&FIRST_TAIL, || Mutex::new(Tail::new()));
-static FIRST_TAIL: Mutex<Tail> = Mutex::new(Tail::new());
+static TAIL: PerProcess<Mutex<Tail>> = PerProcess::new(Mutex::new(Tail::new()), || Mutex::new(Tail::new()));
 
 /// Gives this process, a forked child, a tail of its own.
 pub(super) fn renew_after_fork() {

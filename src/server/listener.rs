@@ -18,6 +18,7 @@ use crate::config::ListenConfig;
 use crate::descriptors;
 use crate::error::StartError;
 use crate::logging::LOG_SERVER;
+use crate::per_process::Process;
 
 /// How many free ports are tried until one is free for every address.
 const PORT_ATTEMPTS: usize = 16;
@@ -73,14 +74,16 @@ impl Listener {
     }
 }
 
-/// A file that is removed when this is dropped.
+/// A file that is removed when this is dropped, but not by a child that was forked: it is its parent's.
 #[derive(Debug)]
-pub(super) struct RemovedAtEnd(PathBuf);
+pub(super) struct RemovedAtEnd(PathBuf, Process);
 
 impl Drop for RemovedAtEnd {
     fn drop(&mut self) {
-        // It may be gone already.
-        let _ = fs::remove_file(&self.0);
+        if self.1.is_this() {
+            // It may be gone already.
+            let _ = fs::remove_file(&self.0);
+        }
     }
 }
 
@@ -148,7 +151,7 @@ impl Listeners {
         let bind = || {
             let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.bind(&SockAddr::unix(path)?)?;
-            let guard = RemovedAtEnd(path.to_owned());
+            let guard = RemovedAtEnd(path.to_owned(), Process::this());
             socket.listen(backlog)?;
             socket.set_nonblocking(true)?;
             Ok((UnixListener::from(socket), guard))

@@ -3,7 +3,9 @@
 //!
 //! Must not import pyo3 or tokio.
 
+use std::cell::Cell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
@@ -72,6 +74,37 @@ pub(super) fn give_back() {
             // It was possible before, with a value that the system gave.
             let _ = set_disposition(number, before);
         }
+    }
+}
+
+thread_local! {
+    /// The signals that this thread blocked before the fork that it is making.
+    static BLOCKED: Cell<Option<libc::sigset_t>> = const { Cell::new(None) };
+}
+
+/// Before a fork: the signals wait, so that the child gets none before it has what it does with them.
+pub(super) fn hold() {
+    if PREVIOUS.iter().all(|previous| previous.load(Ordering::Acquire).is_null()) {
+        return;
+    }
+    let (mut held, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: the first calls fill `held`, the last one fills `before`, which is read if it did.
+    unsafe {
+        libc::sigemptyset(held.as_mut_ptr());
+        for number in TAKEN {
+            libc::sigaddset(held.as_mut_ptr(), number);
+        }
+        if libc::pthread_sigmask(libc::SIG_BLOCK, held.as_ptr(), before.as_mut_ptr()) == 0 {
+            BLOCKED.set(Some(before.assume_init()));
+        }
+    }
+}
+
+/// After a fork, in either process: the signals that have waited arrive.
+pub(super) fn let_go() {
+    if let Some(blocked) = BLOCKED.take() {
+        // SAFETY: a set that the system gave.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, ptr::null_mut()) };
     }
 }
 

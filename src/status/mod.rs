@@ -37,6 +37,11 @@ use live::Samples;
 /// Bytes of chance in a token.
 const TOKEN_SIZE: usize = 24;
 
+/// Gives this process, a forked child, its own of what each process has one of.
+pub(crate) fn renew_after_fork() {
+    report::STARTED.renew();
+}
+
 /// A status page whose address is listened on.
 pub struct Status {
     listener: TcpListener,

@@ -13,12 +13,18 @@ use crate::handlers::snapshot::Digest;
 use crate::handlers::status::HandlerStatus;
 use crate::handlers::traffic::{ConnectionStatus, Monitor, Totals};
 use crate::logging::tail::{Kept, tail};
+use crate::per_process::PerProcess;
 
-static STARTED: LazyLock<(SystemTime, Instant)> = LazyLock::new(|| (SystemTime::now(), Instant::now()));
+pub(super) static STARTED: PerProcess<LazyLock<(SystemTime, Instant)>> =
+    PerProcess::new(LazyLock::new(now), || LazyLock::new(now));
+
+fn now() -> (SystemTime, Instant) {
+    (SystemTime::now(), Instant::now())
+}
 
 /// The uptime counts from here.
 pub(super) fn start() {
-    LazyLock::force(&STARTED);
+    LazyLock::force(STARTED.get());
 }
 
 /// How much is told.
@@ -62,8 +68,8 @@ pub(super) fn report(monitor: &dyn Monitor, samples: &Samples, extent: &Extent) 
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "process": std::process::id(),
-        "started_at": millis(STARTED.0),
-        "uptime_seconds": STARTED.1.elapsed().as_secs_f64(),
+        "started_at": millis(STARTED.get().0),
+        "uptime_seconds": STARTED.get().1.elapsed().as_secs_f64(),
         "totals": totals(&monitor.totals()),
         "handlers": monitor.handlers().iter().map(handler).collect::<Value>(),
         "open_connections": connections.len(),

@@ -3,9 +3,12 @@
 //!
 //! Must not import tokio or pyo3.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use parking_lot::Mutex;
 use thiserror::Error;
+
+use crate::per_process::PerProcess;
 
 /// What a sync flush ends with, and what a message on the wire lacks (RFC 7692 section 7.2.1): length and complement
 /// of an empty stored block.
@@ -230,8 +233,17 @@ impl Inflater {
 
 /// Compressors that no message is going through, for each window. The one that was used last comes first: its tables
 /// are in the processor's cache.
-static IDLE: [Mutex<Vec<Deflater>>; MAX_WINDOW_BITS as usize + 1] =
-    [const { Mutex::new(Vec::new()) }; MAX_WINDOW_BITS as usize + 1];
+pub(super) static IDLE: PerProcess<Idle> = PerProcess::new(NONE_IDLE, || NONE_IDLE);
+
+type Idle = [Mutex<Vec<Deflater>>; MAX_WINDOW_BITS as usize + 1];
+
+#[allow(clippy::declare_interior_mutable_const, reason = "each use is a new one")]
+const NONE_IDLE: Idle = [const { Mutex::new(Vec::new()) }; MAX_WINDOW_BITS as usize + 1];
+
+/// A panic while it was locked has left it as it was.
+fn lock(idle: &Mutex<Vec<Deflater>>) -> MutexGuard<'_, Vec<Deflater>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How many compressors of a window are kept when they are idle.
 const MOST_IDLE: usize = 16;
@@ -264,8 +276,8 @@ impl MessageDeflater {
     /// With `bfinal` the stream ends with a final block and a `00` behind it (RFC 7692 section 7.2.3.4) and the context
     /// is forgotten. pywebsocket: the `00` comes even when `end` is false, and nobody can inflate such a message.
     pub fn filter(&mut self, data: &[u8], end: bool, bfinal: bool) -> Vec<u8> {
-        let idle = &IDLE[usize::from(self.window_bits)];
-        let taken = idle.lock().pop();
+        let idle = &IDLE.get()[usize::from(self.window_bits)];
+        let taken = lock(idle).pop();
         let mut deflater = taken.unwrap_or_else(|| Deflater::new(self.window_bits));
         deflater.start_behind(&self.context);
         let mut payload = deflater.compress(data, if bfinal { Flush::Finish } else { Flush::Sync });
@@ -274,7 +286,7 @@ impl MessageDeflater {
         } else if end {
             payload.truncate(payload.len() - SYNC_TAIL.len());
         }
-        let mut idle = idle.lock();
+        let mut idle = lock(idle);
         if idle.len() < MOST_IDLE {
             idle.push(deflater);
         }

@@ -12,3 +12,8 @@ pub mod message;
 #[cfg(test)]
 mod testing;
 pub mod utf8;
+
+/// Gives this process, a forked child, its own of what each process has one of.
+pub(crate) fn renew_after_fork() {
+    deflate::IDLE.renew();
+}

@@ -11,6 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Target;
+use crate::deadline;
 
 /// How long to wait for a reader.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -37,7 +38,7 @@ pub(super) fn write(target: &Target, record: &[u8], note: &dyn Fn(u64) -> Vec<u8
     } else {
         record
     };
-    let result = write_for_a_moment(target.as_fd(), bytes, Instant::now() + patience);
+    let result = write_for_a_moment(target.as_fd(), bytes, deadline::after(patience));
     IS_STALLED.store(result.is_err(), Ordering::Relaxed);
     match result {
         Ok(()) => DROPPED.fetch_sub(dropped, Ordering::Relaxed),

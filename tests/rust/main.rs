@@ -3,6 +3,7 @@
 
 mod cgi;
 mod files;
+mod forks;
 mod fuzz_seeds;
 mod handover;
 mod heads;

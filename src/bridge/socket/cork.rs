@@ -23,9 +23,7 @@ const LIMIT: Duration = Duration::from_millis(1);
 /// How long the thread waits for more to do.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(in crate::bridge) static CORKED: PerProcess<Corked> = PerProcess::new(&FIRST_CORKED, Corked::new);
-
-static FIRST_CORKED: Corked = Corked::new();
+pub(in crate::bridge) static CORKED: PerProcess<Corked> = PerProcess::new(Corked::new(), Corked::new);
 
 /// The connections with something kept back. The thread `wsh-cork` sends it.
 pub(in crate::bridge) struct Corked {
