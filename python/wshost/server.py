@@ -123,6 +123,9 @@ class Server:
             told = ready.read().splitlines()
         overdue.cancel()
         if not told:
+            # It has closed the pipe and says why; then it ends.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(self.timeout)
             self.stop()
             raise ServerError(f"wshost did not start; it says:\n{self.log}")
         self.port = int(told[0])

@@ -28,7 +28,7 @@ const BUILD_VERSION: &str = env!("WSHOST_BUILD_PYTHON_VERSION");
 pub fn start(python: Option<&Path>) -> Result<(), StartError> {
     let executable = choose_executable(python)?;
     initialize(&executable)?;
-    let prepare = |py| {
+    let prepare = |py: Python<'_>| -> PyResult<()> {
         take_interrupt(py)?;
         install_packages(py)
     };

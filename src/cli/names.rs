@@ -42,8 +42,11 @@ pub(super) fn find<'c>(command: &'c Command, name: &str) -> Option<&'c str> {
     if reference.is_empty() { only(&longs(&|_| true, &begins)) } else { only(&reference) }
 }
 
-/// `args` with names that are cut short written out. What is no name, or no clear one, stays.
+/// `args` with names that are cut short written out. What is no name, or no clear one, stays. After the name of a
+/// subcommand, names are the subcommand's.
 pub(super) fn written_out(command: &Command, args: Vec<OsString>) -> Vec<OsString> {
+    let named = args.get(1).and_then(|arg| arg.to_str()).and_then(|name| command.find_subcommand(name));
+    let command = named.unwrap_or(command);
     let mut options_are_over = false;
     args.into_iter()
         .map(|arg| {

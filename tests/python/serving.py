@@ -157,6 +157,9 @@ class Server:
         with os.fdopen(read_end) as ready:
             told = ready.read()
         if not told:
+            # It has closed the pipe and says why; then it ends.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(SECONDS)
             self.kill()
             raise AssertionError(f"the server did not become ready: {self.log.rest()}")
         # The last line of a start: from here on, `log` has what it had to say.

@@ -276,11 +276,11 @@ def test_children_do_not_wait_for_a_log_that_nobody_reads(root: Path) -> None:
 
 def test_errors_of_the_start_stand_behind_what_it_logged(root: Path) -> None:
     write(root, "broken_wsh.py", "(")
-    done = run("-p", "0", "-H", "127.0.0.1", "-d", str(root), "--ready-fd", "999")
+    done = run("-p", "0", "-H", "127.0.0.1", "-d", str(root), "--trace", "/dev/null/trace")
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert any("SyntaxError" in line for line in lines)
-    assert lines[-1].startswith("wshost: --ready-fd 999: ")
+    assert lines[-1].startswith("wshost: --trace /dev/null/trace: ")
 
 
 EMBEDDING = """

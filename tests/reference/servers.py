@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +62,13 @@ class Server:
             for name in ("stdout", "stderr", "log")
             if (self.folder / name).exists()
         )
+
+    def writes(self, pattern: str) -> bool:
+        """Whether it writes something that matches, now or soon: its answers do not wait for its log."""
+        deadline = time.monotonic() + START_SECONDS
+        while not (found := re.search(pattern, self.written(), re.MULTILINE)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return found is not None
 
     def stop(self) -> None:
         """Ends the process and removes its files. May be called twice."""

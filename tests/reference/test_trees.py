@@ -112,7 +112,7 @@ def test_unreadable_handler(oracle: Oracle, tmp_path: Path, kind: str) -> None:
         return
     server = servers.start_subject(oracle, tree)
     try:
-        assert "bad_wsh.py" in server.written()
+        assert server.writes(r"bad_wsh\.py"), server.written()
         assert Client(server).run([hello("/ok"), receive()])[1].data == b"\x81\x02ok"
     finally:
         server.stop()
