@@ -41,8 +41,8 @@ def _end_handlers() -> None:
     """Ends the connections that are open when the interpreter ends.
 
     A thread that comes back to an interpreter which is being taken down would abort the process. Handlers
-    that do not end (they sleep, or compute) are left behind with it, as daemon threads are. A forked child has
-    its own connections only; those of its parent go on.
+    that do not end (they sleep, or compute) are left behind with it, as daemon threads are. A forked child
+    has its own connections only; those of its parent go on.
     """
     if _native.end_handlers():
         for stream in (sys.stdout, sys.stderr):

@@ -173,9 +173,12 @@ def test_a_child_that_ends_leaves_the_connections_of_its_parent(
 @pytest.mark.parametrize("way_of_python", ["fork", "pool", "preexec", "forkpty"])
 def test_pythons_own_ways_to_fork(tmp_path: Path, programs: list[Program], way_of_python: str) -> None:
     ways = {
-        "fork": "p = context.Process(target=say, args=('child', 'ran')); p.start(); p.join(20); code = p.exitcode",
-        "pool": "pool = futures.ProcessPoolExecutor(2, context); code = sum(pool.map(abs, [0, 0])); pool.shutdown()",
-        "preexec": "code = subprocess.run([sys.executable, '-c', ''], preexec_fn=lambda: None, timeout=20).returncode",
+        "fork": "p = context.Process(target=say, args=('child', 'ran')); p.start(); p.join(20)\n"
+        "code = p.exitcode",
+        "pool": "pool = futures.ProcessPoolExecutor(2, context); code = sum(pool.map(abs, [0, 0]))\n"
+        "pool.shutdown()",
+        "preexec": "program = [sys.executable, '-c', '']\n"
+        "code = subprocess.run(program, preexec_fn=lambda: None, timeout=20).returncode",
         "forkpty": "child, _ = pty.fork()\nif child == 0: sys.exit(0)\ncode = wait_for(child)",
     }
     body = f"""
@@ -371,7 +374,8 @@ def test_what_a_handlers_child_serves_is_served(start: Start, tmp_path: Path, wa
         stream = request.ws_stream
         child = os.fork()
         if child == 0:
-            given, _ = standalone._parse_args_and_config(["-H", "127.0.0.1", "-p", "0", "-d", ROOT, "-w", ROOT])
+            typed = ["-H", "127.0.0.1", "-p", "0", "-d", ROOT, "-w", ROOT]
+            given, _ = standalone._parse_args_and_config(typed)
             server = standalone.WebSocketServer(given)
             threading.Thread(target=server.serve_forever, daemon=True).start()
             stream.send_message(str(server._sockets[0][0].getsockname()[1]))
