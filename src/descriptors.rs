@@ -73,7 +73,7 @@ pub fn take_writable(number: RawFd) -> Result<File, &'static str> {
     if flags & OFlags::RWMODE == OFlags::RDONLY || flags.contains(OFlags::PATH) {
         return Err("it is open for reading only; pass one that can be written");
     }
-    let kind = fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode)).unwrap_or(FileType::Unknown);
+    let kind = fstat(fd).map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode));
     let is_written =
         matches!(kind, FileType::Fifo | FileType::RegularFile | FileType::CharacterDevice | FileType::Socket);
     let listens = kind == FileType::Socket && rustix::net::sockopt::socket_acceptconn(fd).unwrap_or(false);

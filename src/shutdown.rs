@@ -64,9 +64,9 @@ impl Signals {
         };
         spawn("wshost-end", ends)?;
         // One that waits stands for all that come meanwhile.
-        let (changed, changes) = sync_channel(1);
+        let (hangup, hangups) = sync_channel(1);
         let reloads = move || {
-            while changes.recv().is_ok() {
+            while hangups.recv().is_ok() {
                 tracing::info!(target: LOG_SERVER, "Reading handlers and certificates again on SIGHUP");
                 reload();
             }
@@ -74,8 +74,13 @@ impl Signals {
         spawn("wshost-hangup", reloads)?;
         let (stop, is_over) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
         let (token, over) = (stop.clone(), Arc::clone(&is_over));
-        let taken = Taken::new()?;
-        let thread = spawn("wshost-signals", move || watch(&taken, grace, &token, &over, &asked, &changed))?;
+        let given_back = Taken::new()?;
+        let work = move || {
+            // When nobody looks at them any more.
+            let _given_back = given_back;
+            watch(grace, &token, &over, &asked, &hangup);
+        };
+        let thread = spawn("wshost-signals", work)?;
         Ok(Self { stop, is_over, thread: Some(thread) })
     }
 
@@ -103,7 +108,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 
 /// Does what signals ask for. It takes no lock and writes to no log: those may be held by one that never comes back.
 fn watch(
-    taken: &Taken,
     grace: Duration,
     stop: &CancellationToken,
     is_over: &AtomicBool,
@@ -117,7 +121,7 @@ fn watch(
             return;
         }
         for number in [SIGINT, SIGTERM] {
-            if !taken.has_arrived(number) {
+            if !signals::has_arrived(number) {
                 continue;
             }
             if deadline.is_some() {
@@ -131,7 +135,7 @@ fn watch(
             let _ = asked.try_send(number);
             cancel(stop);
         }
-        if taken.has_arrived(SIGHUP) {
+        if signals::has_arrived(SIGHUP) {
             let _ = changed.try_send(());
         }
         let left = deadline.flatten().map(|end| end.saturating_duration_since(Instant::now()));

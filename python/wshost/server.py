@@ -197,7 +197,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        """What the server logged and its handlers printed so far, in whole lines; in a child, up to its fork."""
+        """What the server logged and its handlers printed so far, in whole lines; in a child, to its fork."""
         if self._owner != os.getpid():
             # The thread that collects it may have held the lock.
             return self._log

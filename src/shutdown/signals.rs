@@ -48,12 +48,12 @@ impl Taken {
         }
         Ok(taken)
     }
+}
 
-    /// Whether the signal `number` has arrived since this was last asked.
-    pub(super) fn has_arrived(&self, number: c_int) -> bool {
-        let place = TAKEN.iter().position(|taken| *taken == number);
-        place.is_some_and(|place| ARRIVED[place].swap(false, Ordering::AcqRel))
-    }
+/// Whether the signal `number` has arrived since this was last asked.
+pub(super) fn has_arrived(number: c_int) -> bool {
+    let place = TAKEN.iter().position(|taken| *taken == number);
+    place.is_some_and(|place| ARRIVED[place].swap(false, Ordering::AcqRel))
 }
 
 impl Drop for Taken {

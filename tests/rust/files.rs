@@ -136,17 +136,17 @@ fn what_is_swapped_meanwhile_is_not_served() {
     symlink("source_wsh.py", path("link.other")).expect("a link");
     let names = ["file", "piped", "below", "link"];
     let swaps = names.map(|name| Swapping::start(path(name), path(&format!("{name}.other"))));
-    let mut served = 0;
+    let mut answers = 0;
     for _ in 0..1_000 {
         for target in ["/file", "/piped", "/below/SECRET", "/below/", "/link"] {
             // Should a thread wait for the pipe, so does this until its time is up.
             let response = server.get(target);
             assert!(!response.contains("SECRET"), "{target}: {response}");
-            served += usize::from(response.ends_with("public"));
+            answers += usize::from(response.ends_with("public"));
         }
     }
     drop(swaps);
-    assert!(served > 0, "nothing was ever served");
+    assert!(answers > 0, "nothing was ever served");
 }
 
 #[test]

@@ -3,5 +3,7 @@
 pub mod cli;
 pub mod handlers;
 pub mod http;
+#[path = "../../../src/per_process.rs"]
+pub mod per_process;
 #[path = "../../../src/websocket/mod.rs"]
 pub mod websocket;
