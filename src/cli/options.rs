@@ -253,7 +253,7 @@ pub struct ServerOptions {
         default_value = "30", value_parser = value::positive_seconds
     )]
     pub head_timeout: Duration,
-    /// How long a client may take nothing of a file, an error page, a CGI script's output or the status page
+    /// How long a client may take nothing of a file, an error page or a CGI script's output
     #[arg(
         long, alias = "write_timeout", value_name = "SECONDS", allow_negative_numbers = true,
         default_value = "60", value_parser = value::positive_seconds
