@@ -104,7 +104,15 @@ def test_coverage_sees_the_lines_of_handlers(start: Start, tmp_path: Path) -> No
     data = tmp_path / "data"
     # The way in that ends as Python ends: coverage writes its file then.
     pytest.importorskip("wshost")
-    command = [sys.executable, "-m", "coverage", "run", f"--data-file={data}", "-m", "pywebsocket3.standalone"]
+    command = [
+        sys.executable,
+        "-m",
+        "coverage",
+        "run",
+        f"--data-file={data}",
+        "-m",
+        "pywebsocket3.standalone",
+    ]
     server = start(command=command, env=environment(PATH=os.environ["PATH"]))
     assert server.ask("/a", None) == "so"
     assert server.stop() == 0
