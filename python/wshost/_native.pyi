@@ -59,6 +59,7 @@ __all__ = [
     "create_text_frame",
     "do_handshake",
     "end_handlers",
+    "exit_in_time",
     "format_extension",
     "format_extensions",
     "format_header",
