@@ -31,7 +31,7 @@ pub(super) struct Files<L: Loader> {
     /// The files that went away in this refresh.
     pub(super) gone: BTreeSet<PathBuf>,
     /// The helper modules that are being imported anew without anybody waiting.
-    pub(super) renewals: Vec<Arc<OnceLock<L::Renewal>>>,
+    pub(super) renewals: Vec<Pending<L::Renewal>>,
 }
 
 impl<L: Loader> Files<L> {
@@ -61,7 +61,10 @@ impl<L: Loader> Files<L> {
                 self.handlers.insert(path, *state);
             }
             // The files that need it are still stale.
-            Finished::Helpers | Finished::TooEarly => {}
+            Finished::Helpers => {}
+            Finished::TooEarly => {
+                self.stale.insert(path);
+            }
         }
     }
 
@@ -174,6 +177,26 @@ impl<L: Loader> Files<L> {
     }
 }
 
+/// Helper modules that are imported anew.
+pub(super) struct Pending<R> {
+    /// Their files.
+    pub(super) changed: Arc<[PathBuf]>,
+    /// Set once it is done.
+    pub(super) renewal: Arc<OnceLock<R>>,
+}
+
+impl<R> Pending<R> {
+    pub(super) fn is_done(&self) -> bool {
+        self.renewal.get().is_some()
+    }
+}
+
+impl<R> Clone for Pending<R> {
+    fn clone(&self) -> Self {
+        Self { changed: Arc::clone(&self.changed), renewal: Arc::clone(&self.renewal) }
+    }
+}
+
 /// Which files a refresh looks at.
 pub(super) enum Scope<'a> {
     Everything,
@@ -194,6 +217,14 @@ impl<S: Send + Sync + 'static> Finished<S> {
     pub(super) fn run<L: Loader<Suite = S>>(load: Load<S>, loader: &L) -> Self {
         let since = SystemTime::now();
         Self::File { state: Box::new(load.run(loader)), since }
+    }
+
+    /// Whether it is a file that imports one of `helpers`.
+    pub(super) fn depends_on_any(&self, helpers: &[PathBuf]) -> bool {
+        match self {
+            Self::File { state, .. } => state.depends_on.iter().any(|helper| helpers.contains(helper)),
+            Self::Helpers | Self::TooEarly => false,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
-use super::files::{Files, Finished, MapState, Scope};
+use super::files::{Files, Finished, MapState, Pending, Scope};
 use super::map_file;
 use super::reload::{self, FileState, Load, ReloadReport};
 use super::resource::{self, HandlerTree, cannot_be_read};
@@ -172,7 +172,7 @@ impl<L: Loader> Registry<L> {
         files.stale.extend(dependants);
         let renewal = Arc::new(OnceLock::new());
         if !changed.is_empty() {
-            files.renewals.push(Arc::clone(&renewal));
+            files.renewals.push(Pending { changed: changed.clone().into(), renewal: Arc::clone(&renewal) });
         }
         let (loads, missing) = files.look(&self.tree, scope, &mut report);
         self.load(&mut files, changed, &renewal, loads, &mut report);
@@ -180,7 +180,7 @@ impl<L: Loader> Registry<L> {
         // all else is done.
         let loads = files.look_again(&self.tree, missing, &mut report);
         self.load(&mut files, Vec::new(), &renewal, loads, &mut report);
-        files.renewals.retain(|renewal| renewal.get().is_none());
+        files.renewals.retain(|pending| !pending.is_done());
         self.conclude(&mut files, &mut report);
         report.took += started.elapsed();
         report
@@ -208,15 +208,21 @@ impl<L: Loader> Registry<L> {
         }
         for load in loads {
             let path = load.path().to_owned();
-            let needed = if files.stale.contains(&path) { files.renewals.clone() } else { Vec::new() };
+            let (is_stale, renewals) = (files.stale.contains(&path), files.renewals.clone());
             let loader = Arc::clone(&self.loader);
             tasks.push(Task {
                 path,
                 run: Box::new(move || {
-                    if needed.iter().any(|renewal| renewal.get().is_none()) {
+                    let pending: Vec<_> = renewals.iter().filter(|pending| !pending.is_done()).collect();
+                    if is_stale && !pending.is_empty() {
                         return Finished::TooEarly;
                     }
-                    Finished::run(load, &*loader)
+                    let finished = Finished::run(load, &*loader);
+                    // What a new file imports is known now: it may have got a module that is being renewed.
+                    if pending.iter().any(|pending| finished.depends_on_any(&pending.changed)) {
+                        return Finished::TooEarly;
+                    }
+                    finished
                 }),
             });
         }
