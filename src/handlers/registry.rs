@@ -278,8 +278,10 @@ impl<L: Loader> Registry<L> {
         let late = mem::take(&mut *self.late.lock());
         for (path, finished) in late {
             files.loading.remove(&path);
-            // It may have changed since its load began.
-            files.again.insert(path.clone());
+            if !matches!(finished, Finished::Helpers) {
+                // It may have changed since its load began. Helpers are looked at each time, and are no handlers.
+                files.again.insert(path.clone());
+            }
             files.take_in(path, finished, report);
         }
     }

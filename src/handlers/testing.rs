@@ -68,7 +68,7 @@ impl StubLoader {
         self.shared.overlaps.load(Ordering::SeqCst)
     }
 
-    /// Makes the next load of a file of this name stop before it reads the file.
+    /// Makes the next load of a file of this name, or its next renewal as a helper, stop at its beginning.
     pub fn block(&self, file: &'static str) -> Blocked {
         let (reached, reached_receiver) = mpsc::channel();
         let (open_sender, open) = mpsc::channel();
@@ -77,8 +77,8 @@ impl StubLoader {
     }
 
     fn pass_gate(&self, path: &Path) {
-        let mut gate = self.shared.gate.lock();
-        let Some(gate) = gate.take_if(|gate| path.ends_with(gate.file)) else { return };
+        // Unlocked while it waits: other loads go on.
+        let Some(gate) = self.shared.gate.lock().take_if(|gate| path.ends_with(gate.file)) else { return };
         gate.reached.send(()).expect("the test is gone");
         // An error: the test is over.
         let _ = gate.open.recv();
@@ -106,7 +106,11 @@ impl Loader for StubLoader {
         Loaded { suite, depends_on: depends_on.into_iter().collect() }
     }
 
-    fn renew(&self, _: &[PathBuf]) {}
+    fn renew(&self, changed: &[PathBuf]) {
+        for path in changed {
+            self.pass_gate(path);
+        }
+    }
 
     fn forget(&self, _: &Path) {}
 }

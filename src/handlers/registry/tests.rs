@@ -266,6 +266,24 @@ fn a_blocked_load_blocks_neither_readers_nor_aliases_but_the_next_refresh() {
 }
 
 #[test]
+fn a_new_file_waits_for_a_helper_that_is_being_renewed() {
+    let place = Place::with(&[("a_wsh.py", "a needs h.py"), ("h.py", "1")]);
+    let registry = place.open();
+    place.write("h.py", "2");
+    place.write("b_wsh.py", "b needs h.py");
+    let blocked = place.loader.block("h.py");
+    registry.refresh();
+    blocked.wait();
+    // What it imports is known only now that it has been loaded, with the old helper.
+    assert_eq!((text(&registry.snapshot(), "/b"), place.loader.loads()), (None, 2));
+    let before = registry.snapshot().generation;
+    blocked.release();
+    let after = registry.wait_for_generation(before + 1, PATIENCE).expect("a refresh");
+    assert_eq!(text(&after, "/b").as_deref(), Some("b needs h.py"));
+    assert_eq!(place.loader.loads(), 4, "both again");
+}
+
+#[test]
 fn refreshes_never_overlap() {
     let place = Place::with(&[("a_wsh.py", "0")]);
     let registry = place.open();
