@@ -101,6 +101,6 @@ fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartEr
     let on_hangup = move || refreshed.refresh().log(&refreshed.snapshot());
     let host = Arc::new(PythonHost::new(registry).pinging(config.ping));
     let monitor: Arc<dyn Monitor> = host.clone();
-    let status = config.status.as_ref().map(|config| Status::bind(config, monitor)).transpose()?;
+    let status = Status::bind(&config, monitor)?;
     server::serve(config, listeners, host, on_hangup, status, ready)
 }

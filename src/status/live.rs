@@ -20,6 +20,9 @@ const LENGTH: usize = 300;
 /// How many connections an open page is told of; `/api` tells of all.
 const MOST_CONNECTIONS: usize = 200;
 
+/// How many bytes a message of a page may have. None is expected.
+pub(super) const MAX_MESSAGE_SIZE: usize = 4096;
+
 /// The traffic of one second.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {
@@ -93,7 +96,9 @@ pub(super) async fn tell(mut socket: WebSocket, shared: Arc<Shared>) {
     loop {
         let report = report::report(&*shared.monitor, &shared.samples, &extent);
         extent = extent.after(&report);
-        if socket.send(Message::Text(report.to_string().into())).await.is_err() {
+        let sent = socket.send(Message::Text(report.to_string().into()));
+        // A page that does not read holds up no stop.
+        if !matches!(shared.stop.run_until_cancelled(sent).await, Some(Ok(()))) {
             return;
         }
         loop {

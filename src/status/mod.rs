@@ -2,6 +2,7 @@
 //!
 //! - [`guard`] – who may look
 //! - [`live`] – a sample of the traffic each second, and the page's WebSocket
+//! - [`port`] – the connections, with their limits
 //! - [`report`] – what is told, as JSON
 //! - [`prometheus`] – the same counters as Prometheus wants them
 //!
@@ -10,29 +11,31 @@
 
 mod guard;
 mod live;
+mod port;
 mod prometheus;
 mod report;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::StatusConfig;
+use crate::config::Config;
 use crate::error::StartError;
 use crate::handlers::traffic::Monitor;
 use crate::logging::LOG_SERVER;
 use guard::Guard;
 use live::Samples;
+use port::{Place, Times};
 
 /// Bytes of chance in a token.
 const TOKEN_SIZE: usize = 24;
@@ -48,6 +51,7 @@ pub struct Status {
     address: SocketAddr,
     host: String,
     token: Option<String>,
+    times: Times,
     monitor: Arc<dyn Monitor>,
 }
 
@@ -60,8 +64,10 @@ struct Shared {
 }
 
 impl Status {
-    /// Listens on what `config` names.
-    pub fn bind(config: &StatusConfig, monitor: Arc<dyn Monitor>) -> Result<Self, StartError> {
+    /// Listens on what `config` names; `None`: nothing.
+    pub fn bind(config: &Config, monitor: Arc<dyn Monitor>) -> Result<Option<Self>, StartError> {
+        let times = Times { head: config.head_timeout, write: config.write_timeout };
+        let Some(config) = &config.status else { return Ok(None) };
         let fail = |source| StartError::Listen {
             address: format!("{}:{} (--status)", config.host, config.port),
             source,
@@ -79,7 +85,7 @@ impl Status {
             given => given.clone(),
         };
         report::start();
-        Ok(Self { listener, address, host: config.host.clone(), token, monitor })
+        Ok(Some(Self { listener, address, host: config.host.clone(), token, times, monitor }))
     }
 
     /// What to open in a browser: with the token, if there is one.
@@ -107,17 +113,8 @@ impl Status {
             stop: stop.clone(),
         });
         let sampling = tokio::spawn(live::sample(Arc::clone(&shared)));
-        let served = async {
-            let listener = tokio::net::TcpListener::from_std(self.listener)?;
-            axum::serve(listener, router(shared)).with_graceful_shutdown(stop.clone().cancelled_owned()).await
-        };
-        // A client that does not read must not hold up the end.
-        let stopped = stop.cancelled();
-        tokio::select! {
-            served = served => if let Err(error) = served {
-                tracing::error!(target: LOG_SERVER, "The status page has ended: {error}");
-            },
-            () = stopped => {}
+        if let Err(error) = port::serve(self.listener, router(shared), self.times, stop).await {
+            tracing::error!(target: LOG_SERVER, "The status page has ended: {error}");
         }
         sampling.abort();
     }
@@ -154,6 +151,15 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-async fn live(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.on_upgrade(move |socket| live::tell(socket, shared))
+async fn live(
+    State(shared): State<Arc<Shared>>,
+    Extension(place): Extension<Place>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let upgrade = upgrade.max_message_size(live::MAX_MESSAGE_SIZE).max_frame_size(live::MAX_MESSAGE_SIZE);
+    upgrade.on_upgrade(async move |socket| {
+        live::tell(socket, shared).await;
+        // The connection ends here, not with its last request.
+        drop(place);
+    })
 }
