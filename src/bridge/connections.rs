@@ -6,12 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Condvar;
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::detach::detached;
 use super::locks::Lock;
 use super::socket::Socket;
+use crate::bridge::cached::intern;
 use crate::config::LINGER_AT_STOP;
 use crate::deadline;
 use crate::handlers::traffic::{ConnectionStatus, Totals};

@@ -7,7 +7,6 @@ use std::time::Duration;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::type_object::PyTypeInfo as _;
@@ -21,6 +20,7 @@ use super::exceptions::{
 use super::interruptible::interruptible;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, repr, traceback};
+use crate::bridge::cached::intern;
 use crate::config::HandlersConfig;
 use crate::error::StartError;
 use crate::handlers::map_file::{self, MapProblem};

@@ -4,21 +4,21 @@ use pyo3::IntoPyObjectExt;
 use pyo3::create_exception;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
+use crate::bridge::cached::Cached;
 use crate::error::StartError;
 
 /// A class of `pywebsocket3`, imported on first use.
 pub struct ExceptionClass {
     module: &'static str,
     name: &'static str,
-    class: PyOnceLock<Py<PyType>>,
+    class: Cached<Py<PyType>>,
 }
 
 impl ExceptionClass {
     const fn new(module: &'static str, name: &'static str) -> Self {
-        Self { module, name, class: PyOnceLock::new() }
+        Self { module, name, class: Cached::new() }
     }
 
     /// The class itself.

@@ -4,7 +4,6 @@
 //! Processors keep their state in their `__dict__`, as handlers and the reference's tests read it there.
 
 use pyo3::exceptions::PyValueError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -12,6 +11,7 @@ use super::deflate_framer::DeflateFramer;
 use super::extension_parameters::ExtensionParameter;
 use super::python_logging::{Level, Logger, repr};
 use super::util::{MAX_WINDOW_BITS, PyMessageDeflater, PyMessageInflater};
+use crate::bridge::cached::intern;
 
 /// The extension's name in the handshake (RFC 7692 section 7).
 pub(crate) const PERMESSAGE_DEFLATE: &str = "permessage-deflate";

@@ -5,9 +5,7 @@
 
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyAssertionError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::connection::unpack_pair;
@@ -21,6 +19,7 @@ use super::handshake_checks::{
 use super::python_logging::{Level, Logger, quoted, repr};
 use super::stream::Stream;
 use super::stream_options::StreamOptions;
+use crate::bridge::cached::{Cached, intern};
 use crate::websocket::handshake::{accept_key, is_valid_key};
 
 static LOG: Logger = Logger::new("pywebsocket3.handshake.hybi.Handshaker");
@@ -53,7 +52,7 @@ impl HandshakerBase {
         request: Bound<'_, PyAny>,
         dispatcher: Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        static GET_LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static GET_LOGGER: Cached<Py<PyAny>> = Cached::new();
         let py = slf.py();
         let class = slf.get_type();
         let name = format!("{}.{}", class.module()?, class.name()?);

@@ -2,7 +2,6 @@
 //! each (RFC 6455 section 4.2.1). They work on any object with the request's attributes.
 
 use pyo3::IntoPyObjectExt;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -10,6 +9,7 @@ use super::connection::with_bytes;
 use super::exceptions::HANDSHAKE_FAILED;
 use super::frames::encode_text;
 use super::python_logging::{quoted, repr};
+use crate::bridge::cached::intern;
 use crate::websocket::handshake::accept_key;
 use crate::websocket::header::{self, TokenListError};
 

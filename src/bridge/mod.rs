@@ -17,6 +17,7 @@
 
 use std::sync::LazyLock;
 
+mod cached;
 pub mod connection;
 pub mod connections;
 pub mod deflate_framer;

@@ -10,10 +10,10 @@ use std::thread;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
 use super::locks;
+use crate::bridge::cached::Cached;
 use crate::config::{LogConfig, LogLevel};
 use crate::error::StartError;
 use crate::logging::{self, KeptRecord, LOG_REQUEST, LOG_SERVER};
@@ -36,18 +36,18 @@ pub enum Level {
 /// A named logger, looked up on first use.
 pub struct Logger {
     name: &'static str,
-    logger: PyOnceLock<Py<PyAny>>,
+    logger: Cached<Py<PyAny>>,
 }
 
 impl Logger {
     /// A logger called `name`.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
-        Self { name, logger: PyOnceLock::new() }
+        Self { name, logger: Cached::new() }
     }
 
     fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        let logger = self.logger.get_or_try_init(py, || {
+        let logger = self.logger.get_or_try_init(|| {
             py.import("logging")?.call_method1("getLogger", (self.name,)).map(Bound::unbind)
         })?;
         Ok(logger.bind(py))

@@ -1,12 +1,11 @@
 //! Makes a thread of ours one of Python's: what `threading` does when a thread of its own begins and ends.
 
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use super::detach::in_one_process;
+use crate::bridge::cached::{Cached, intern};
 
 /// A thread that is attached for the first time, until this is dropped, which must happen attached.
 pub(super) struct PythonThread<'py>(Option<Bound<'py, PyDict>>);
@@ -48,8 +47,8 @@ pub(crate) fn attach_as_thread<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
 
 /// The globals of `threading`.
 fn threading(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    static GLOBALS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
-    let globals = GLOBALS.get_or_try_init(py, || PyResult::Ok(py.import("threading")?.dict().unbind()))?;
+    static GLOBALS: Cached<Py<PyDict>> = Cached::new();
+    let globals = GLOBALS.get_or_try_init(|| Ok(py.import("threading")?.dict().unbind()))?;
     Ok(globals.bind(py).clone())
 }
 

@@ -1,11 +1,10 @@
 //! The `request` of a handler.
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple, PyType};
 
 use super::connection::Connection;
+use crate::bridge::cached::{Cached, intern};
 use crate::http::head::RequestHead;
 
 /// A request for a handler's resource: the one object that all three functions of a connection get.
@@ -103,7 +102,7 @@ pub struct RequestHandler {
 /// The header fields as Python's `http.client.HTTPMessage`, as in the reference: names in any case, `None`
 /// for a missing one, `get_all` for repeated ones.
 fn headers_in<'py>(py: Python<'py>, headers: &[(String, String)]) -> PyResult<Bound<'py, PyAny>> {
-    static MESSAGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static MESSAGE: Cached<Py<PyType>> = Cached::new();
     let message = MESSAGE.import(py, "http.client", "HTTPMessage")?.call0()?;
     for (name, value) in headers {
         message.call_method1(intern!(py, "set_raw"), (shared(py, name), value))?;

@@ -15,7 +15,6 @@ use std::collections::VecDeque;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
@@ -25,6 +24,7 @@ use super::frames::{self, Fragmenter, Frame, control_frame, create_closing_hands
 use super::locks::{Lock, handlers_code_may_run};
 use super::python_logging::{Level, Logger, repr};
 use super::stream_options::{self, Filters, Switch};
+use crate::bridge::cached::intern;
 use crate::websocket::close::{CloseBodyError, parse_body};
 use crate::websocket::frame::opcode;
 use receiving::{Next, Receiving, Taken};

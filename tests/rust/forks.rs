@@ -6,13 +6,10 @@ use std::path::{Path, PathBuf};
 use super::layers::source_files;
 
 /// Types of which a child may use a copy, whatever the parent's threads were doing.
-const SHARED_TYPES: [(&str, &str); 4] = [
-    (
-        "Logger",
-        "looked up attached to Python, as every fork is made; a child's Python has a copy of the logger",
-    ),
+const SHARED_TYPES: &[(&str, &str)] = &[
+    ("Cached<", "stored whole by whoever comes first; nobody waits for it"),
+    ("Logger", "has a `Cached`"),
     ("ExceptionClass", "the same"),
-    ("PyOnceLock<", "the same"),
     ("Dir<", "a constant"),
 ];
 
@@ -160,6 +157,17 @@ fn each_list_is_called() {
                 above.contains(&format!("    {module}::renew_after_fork();")),
                 "{parent} does not call {module}"
             );
+        }
+    }
+}
+
+/// PyO3's ways to make an object once let go of Python meanwhile: a child that is forked then waits for ever.
+#[test]
+fn nothing_of_python_is_made_while_others_wait() {
+    for (name, text) in sources() {
+        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for way in ["PyOnceLock", "GILOnceCell", "pyo3::intern"] {
+            assert!(!code.contains(way), "src/{name}: {way}; use `bridge::cached`");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! How a [`Stream`] receives: frames from its connection, and messages out of frames.
 
 use pyo3::exceptions::PyOSError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use super::{LOG, Stream};
+use crate::bridge::cached::intern;
 use crate::bridge::connection::{Connection, with_bytes};
 use crate::bridge::deflate_framer::{self, DeflateFramer};
 use crate::bridge::detach::detached;

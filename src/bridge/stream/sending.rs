@@ -1,11 +1,11 @@
 //! How a [`Stream`] sends: messages as frames, and frames over its connection.
 
 use pyo3::exceptions::PyValueError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::Stream;
+use crate::bridge::cached::intern;
 use crate::bridge::connection::{Connection, with_bytes};
 use crate::bridge::deflate_framer::{self, DeflateFramer};
 use crate::bridge::detach::detached;
