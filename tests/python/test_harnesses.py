@@ -619,8 +619,8 @@ def test_what_the_server_logs_comes_to_logging_in_order(
                     handler_logged.set()
 
         class Slow(logging.Filter):
-            # Gives a handler the time to be faster, which it must not be. Two records pass here, and a handler
-            # waits for both a second at most.
+            # Gives a handler the time to be faster, which it must not be. Two records pass here, and a
+            # handler waits for both a second at most.
             def filter(self, record):
                 if "/missing" in record.getMessage():
                     handler_logged.wait(0.2)
