@@ -54,7 +54,12 @@ impl<L: Loader> Files<L> {
         match finished {
             Finished::File { state, since } => {
                 self.helpers.learn(&state.depends_on, since);
-                self.stale.remove(&path);
+                if self.helpers.have_changed(&state.depends_on, since) {
+                    // It took so long that a helper was renewed meanwhile.
+                    self.stale.insert(path.clone());
+                } else {
+                    self.stale.remove(&path);
+                }
                 if let Some(error) = &state.error {
                     report.failed.push((path.clone(), error.clone()));
                 }

@@ -21,6 +21,8 @@ const TICK: Duration = Duration::from_millis(4);
 #[derive(Default)]
 pub(super) struct Helpers {
     known: BTreeMap<PathBuf, Seen>,
+    /// When each was last found to have changed.
+    changed: BTreeMap<PathBuf, SystemTime>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -39,10 +41,16 @@ impl Helpers {
             let now = Seen::As(read(path));
             if *seen != now {
                 *seen = now;
+                self.changed.insert(path.clone(), SystemTime::now());
                 changed.push(path.clone());
             }
         }
         changed
+    }
+
+    /// Whether one of `used` was found to have changed after `since`: a load that began then may have the old one.
+    pub(super) fn have_changed(&self, used: &[PathBuf], since: SystemTime) -> bool {
+        used.iter().filter_map(|path| self.changed.get(path)).any(|&changed| changed >= since)
     }
 
     /// Takes note of files that were imported by loads that began at `since`.

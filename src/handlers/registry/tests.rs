@@ -284,6 +284,23 @@ fn a_new_file_waits_for_a_helper_that_is_being_renewed() {
 }
 
 #[test]
+fn a_file_whose_helper_is_renewed_while_it_is_loaded_is_loaded_again() {
+    let place = Place::with(&[("a_wsh.py", "a needs h.py"), ("h.py", "1")]);
+    let registry = place.open();
+    place.write("b_wsh.py", "b needs h.py");
+    let blocked = place.loader.block("b_wsh.py");
+    registry.refresh();
+    blocked.wait();
+    place.write("h.py", "2");
+    registry.refresh();
+    let (before, loads) = (registry.snapshot().generation, place.loader.loads());
+    blocked.release();
+    let after = registry.wait_for_generation(before + 1, PATIENCE).expect("a refresh");
+    assert_eq!(text(&after, "/b").as_deref(), Some("b needs h.py"));
+    assert_eq!(place.loader.loads(), loads + 1, "b again");
+}
+
+#[test]
 fn refreshes_never_overlap() {
     let place = Place::with(&[("a_wsh.py", "0")]);
     let registry = place.open();
