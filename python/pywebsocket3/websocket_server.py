@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import os
 import selectors
 import socket
 import socketserver
 import ssl
-import sys
 import threading
 import traceback
 from types import TracebackType
@@ -37,21 +35,9 @@ def _alias_handlers(dispatcher: dispatch.Dispatcher, websock_handlers_map_file: 
             logging.error("%s", error)
 
 
-def _end_handlers() -> None:
-    """Ends the connections that are open when the interpreter ends.
-
-    A thread that comes back to an interpreter which is being taken down would abort the process. Handlers
-    that do not end (they sleep, or compute) are left behind with it, as daemon threads are. A forked child
-    has its own connections only; those of its parent go on.
-    """
-    if _native.end_handlers():
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                stream.flush()
-        os._exit(1 if hasattr(sys, "last_value") else 0)
-
-
-atexit.register(_end_handlers)
+# Ends the connections that are open when the interpreter ends. Handlers that do not end (they sleep, or
+# compute) are left behind, as daemon threads are.
+atexit.register(_native.end_handlers)
 
 
 class _ClassServer(socketserver.ThreadingMixIn, socketserver.TCPServer):

@@ -193,15 +193,12 @@ pub fn close_all(grace: Duration) -> usize {
     TABLE.get().open.lock().entries.len()
 }
 
-/// Ends all connections at once and returns how many handlers still run. Those of a parent are not this process's to
-/// end, however it was forked.
+/// Ends all connections at once. Those of a parent are not this process's to end, however it was forked.
 #[pyfunction]
-#[must_use]
-pub fn end_handlers(py: Python<'_>) -> usize {
-    if !per_process::is_set_up() {
-        return 0;
+pub fn end_handlers(py: Python<'_>) {
+    if per_process::is_set_up() {
+        detached(py, || close_all(Duration::ZERO));
     }
-    detached(py, || close_all(Duration::ZERO))
 }
 
 /// Takes the turn to close from the handlers that have not closed: the sockets that want a close frame. A

@@ -6,18 +6,16 @@ use std::time::Duration;
 
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyException, PyValueError};
-use pyo3::ffi;
-use pyo3::panic::PanicException;
 use pyo3::prelude::*;
-use pyo3::type_object::PyTypeInfo as _;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::detach::detached;
 use super::exceptions::{
     ABORTED_BY_USER, BAD_OPERATION, CONNECTION_TERMINATED, DISPATCH, ExceptionClass, HANDSHAKE_FAILED,
-    INVALID_FRAME, INVALID_UTF8, MESSAGE_TOO_BIG, Panicked, UNSUPPORTED_FRAME, prepend_message,
+    INVALID_FRAME, INVALID_UTF8, MESSAGE_TOO_BIG, UNSUPPORTED_FRAME, prepend_message,
 };
 use super::interruptible::interruptible;
+use super::last_call::call;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, repr, traceback};
 use crate::bridge::cached::intern;
@@ -153,27 +151,11 @@ impl Dispatcher {
 fn call_handler(function: &Py<PyAny>, request: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = request.py();
     let process = Process::this();
-    let outcome = call(function, request);
+    let outcome = call(function.bind(py), (request,));
     if process.is_this() {
         return outcome.map(drop);
     }
     end_child(py, outcome)
-}
-
-/// Calls a function with one argument. A panic of ours that comes out of it is [`Panicked`]: where `PyO3` finds its
-/// exception, it prints a report of its own and panics again.
-fn call<'py>(function: &Py<PyAny>, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = argument.py();
-    // SAFETY: both are objects and `py` shows that this thread is attached; the call gives a new reference, or null
-    // with an exception set, of whose type a subclass of `BaseException` is a borrowed one.
-    unsafe {
-        let value = ffi::PyObject_CallOneArg(function.as_ptr(), argument.as_ptr());
-        if value.is_null() && ffi::PyErr_ExceptionMatches(PanicException::type_object_raw(py).cast()) != 0 {
-            ffi::PyErr_Clear();
-            return Err(Panicked::new_err(()));
-        }
-        Bound::from_owned_ptr_or_err(py, value)
-    }
 }
 
 #[cold]
@@ -335,7 +317,7 @@ impl Dispatcher {
     fn passive_closing_handshake<'py>(&self, request: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = request.py();
         match self.suite(&request)? {
-            Some(suite) => suite.get().passive_closing_handshake.bind(py).call1((request,)),
+            Some(suite) => call(suite.get().passive_closing_handshake.bind(py), (request,)),
             None => default_passive_closing_handshake(request),
         }
     }

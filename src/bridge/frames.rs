@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use super::connection::with_bytes;
 use super::exceptions::{BAD_OPERATION, INVALID_FRAME, MESSAGE_TOO_BIG};
+use super::last_call::call;
 use super::locks::Lock;
 use super::python_logging::{Level, repr};
 use super::socket::RawFrame;
@@ -103,7 +104,7 @@ pub(crate) fn raw_from_object(frame: &Bound<'_, PyAny>) -> PyResult<RawFrame> {
 /// Runs `filter(frame)` of each filter.
 pub(crate) fn apply_frame_filters(filters: &Bound<'_, PyAny>, frame: &Bound<'_, PyAny>) -> PyResult<()> {
     for filter in filters.try_iter()? {
-        filter?.call_method1("filter", (frame,))?;
+        call(&filter?.getattr("filter")?, (frame,))?;
     }
     Ok(())
 }
@@ -476,7 +477,7 @@ pub fn parse_frame<'py>(
         Some(value) => value.is_truthy()?,
         None => true,
     };
-    let mut receive = |length: u64| with_bytes(&receive_bytes.call1((length,))?, <[u8]>::to_vec);
+    let mut receive = |length: u64| with_bytes(&call(&receive_bytes, (length,))?, <[u8]>::to_vec);
     let logger = match logger {
         Some(logger) if logger.is_truthy()? => logger,
         _ => py.import("logging")?.call_method0("getLogger")?,

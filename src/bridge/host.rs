@@ -16,6 +16,7 @@ use super::detach::{attached, detached, in_one_process};
 use super::dispatch::{Dispatcher, Suite};
 use super::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, Panicked, VERSION};
 use super::handshake::do_handshake;
+use super::last_call::call;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, repr, settle, traceback};
 use super::python_thread::PythonThread;
@@ -241,7 +242,7 @@ fn report(py: Python<'_>, error: &PyErr, peer: SocketAddr, on_error: Option<&Py<
         });
         return;
     };
-    let told = address(py, peer).and_then(|peer| on_error.call1(py, (error.value(py), peer)));
+    let told = address(py, peer).and_then(|peer| call(on_error.bind(py), (error.value(py), peer)));
     if let Err(error) = told {
         error.write_unraisable(py, Some(on_error.bind(py)));
     }

@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyModule, PyString};
 
 use super::dispatch::{HandlerSuite, Suite, default_passive_closing_handshake};
 use super::exceptions::DISPATCH;
+use super::last_call::call;
 use super::python_logging::{Level, Logger, traceback};
 use super::python_thread::attach_as_thread;
 use super::python2::{self, Conversion};
@@ -81,8 +82,10 @@ impl Loader for PythonLoader {
 
     fn renew(&self, changed: &[PathBuf]) -> Renewal {
         attach_as_thread(|py| {
-            let renewal =
-                py.import(HELPERS).and_then(|helpers| helpers.call_method1("Renewal", (as_text(changed),)));
+            let renewal = py
+                .import(HELPERS)
+                .and_then(|helpers| helpers.getattr("Renewal"))
+                .and_then(|renewal| call(&renewal, (as_text(changed),)));
             Renewal(logged(py, "Helper modules cannot be imported anew", renewal).map(Bound::unbind))
         })
     }
@@ -132,7 +135,7 @@ impl Drop for Renewal {
     fn drop(&mut self) {
         if let Some(renewal) = self.0.take() {
             attach_as_thread(|py| {
-                let finished = renewal.bind(py).call_method0("finish");
+                let finished = renewal.bind(py).getattr("finish").and_then(|finish| call(&finish, ()));
                 logged(py, "Helper modules cannot be put back", finished);
             });
         }
@@ -161,7 +164,7 @@ fn logged<T>(py: Python<'_>, what: &str, result: PyResult<T>) -> Option<T> {
 
 fn call_hook(module: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
     match module.getattr_opt(name)? {
-        Some(hook) => hook.call1((module,)).map(drop),
+        Some(hook) => call(&hook, (module,)).map(drop),
         None => Ok(()),
     }
 }
@@ -284,7 +287,7 @@ fn execute(module: &Bound<'_, PyModule>, source: &Bound<'_, PyAny>, path: &Path)
     let builtins = py.import("builtins")?;
     globals.set_item("__builtins__", &builtins)?;
     let code = builtins.call_method1("compile", (source, path.as_os_str(), PyString::new(py, "exec")))?;
-    builtins.call_method1("exec", (code, &globals)).map(drop)
+    call(&builtins.getattr("exec")?, (code, &globals)).map(drop)
 }
 
 fn suite(module: &Bound<'_, PyModule>) -> Result<Suite, LoadError> {

@@ -11,6 +11,7 @@
 //! - [`request`], [`connection`], [`stream`], [`frames`], [`util`], [`header_util`] – the objects and functions that
 //!   handlers see; [`handshake`] and [`handshake_checks`], the opening handshake; [`extensions`],
 //!   [`extension_parameters`] and [`deflate_framer`], what it negotiates
+//! - `last_call` – calls of Python code that the end of the interpreter may meet
 //! - [`payload`], [`socket`], [`transport`], [`detach`], [`locks`], [`limits`] – below them
 //! - `threads` – a handler's thread for the system, `python_thread` for Python
 //! - [`exceptions`], [`python_logging`] – classes that Python defines and Rust raises; log records
@@ -35,6 +36,7 @@ mod heartbeat;
 pub mod host;
 pub mod interpreter;
 pub mod interruptible;
+mod last_call;
 pub mod limits;
 pub mod loader;
 pub mod locks;

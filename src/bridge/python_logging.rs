@@ -12,6 +12,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::last_call::call;
 use super::locks;
 use crate::bridge::cached::Cached;
 use crate::config::{LogConfig, LogLevel};
@@ -69,7 +70,8 @@ impl Logger {
             return;
         }
         let text = text();
-        let written = self.get(py).and_then(|logger| logger.call_method1("log", (level as i32, "%s", &text)));
+        let written =
+            self.get(py).and_then(|logger| call(&logger.getattr("log")?, (level as i32, "%s", &text)));
         if let Err(error) = written {
             log_record(py, level as i32, self.name, &text);
             log_record(py, Level::Warning as i32, self.name, &format!("Python's logging failed: {error}"));
@@ -228,5 +230,5 @@ fn give_named(py: Python<'_>, record: &KeptRecord) -> PyResult<()> {
 
 fn give(py: Python<'_>, record: &KeptRecord) -> PyResult<()> {
     let logger = py.import("logging")?.call_method1("getLogger", (&record.logger,))?;
-    logger.call_method1("log", (number(record.level), "%s", &record.message)).map(drop)
+    call(&logger.getattr("log")?, (number(record.level), "%s", &record.message)).map(drop)
 }

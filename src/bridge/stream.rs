@@ -21,6 +21,7 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 use super::connection::{Connection, unpack_pair, with_bytes};
 use super::exceptions::{BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8};
 use super::frames::{self, Fragmenter, Frame, control_frame, create_closing_handshake_body};
+use super::last_call::call;
 use super::locks::{Lock, handlers_code_may_run};
 use super::python_logging::{Level, Logger, repr};
 use super::stream_options::{self, Filters, Switch};
@@ -102,7 +103,7 @@ impl Stream {
             if !handler.is_truthy()? {
                 return Ok(false);
             }
-            handler.call1((request, body))?;
+            call(&handler, (request, body))?;
             Ok(true)
         };
         match call() {
@@ -228,7 +229,7 @@ impl Stream {
         }
         if let Some(filters) = self.filters(py, Filters::IncomingMessage)? {
             for filter in filters.try_iter()? {
-                frame.setattr("payload", filter?.call_method1("filter", (frame.getattr("payload")?,))?)?;
+                frame.setattr("payload", call(&filter?.getattr("filter")?, (frame.getattr("payload")?,))?)?;
             }
         }
         Ok(frame)

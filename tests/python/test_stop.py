@@ -3,6 +3,7 @@
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -214,3 +215,67 @@ def test_sighup_reads_the_map_file_again(start: Start, tmp_path: Path, way: str)
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: server.status("/new") == 101, "the new name")
     assert server.status("/old") == 404
+
+
+PROGRAM = """
+import atexit, logging, sys, threading, time, types
+from pywebsocket3 import websocket_server
+from websockets.sync.client import connect
+
+class Late:
+    # Called when the interpreter is past its end already: other threads that want it back come now.
+    def __del__(self, sleep=time.sleep):
+        sleep(0.3)
+
+class Log(logging.Handler):
+    def emit(self, record):
+        sum(range(1000))
+
+sys.late = Late()
+logging.getLogger().addHandler(Log())
+atexit.register(print, "an exit function of the program", flush=True)
+options = types.SimpleNamespace(server_host="127.0.0.1", port=0, websock_handlers=sys.argv[1])
+server = websocket_server.WebSocketServer(options)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+client = connect(f"ws://127.0.0.1:{server.server_port}/busy", proxy=None)
+assert client.recv(30) == "begun"
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "pass",
+        "time.sleep(0.001)",
+        "lock.acquire(timeout=0.001)",
+        "logging.warning('still here')",
+        "request.ws_stream.receive_message()",
+        "request.ws_stream.send_message('more')",
+        "request.connection.write(b'more')",
+    ],
+)
+def test_a_handler_that_does_not_end_leaves_the_programs_end_alone(tmp_path: Path, work: str) -> None:
+    program("wheel")
+    source = handler(
+        f"""
+        import logging, threading, time
+        lock = threading.Lock()
+        lock.acquire()
+        request.ws_stream.send_message('begun')
+        while True:
+            try:
+                {work}
+            except Exception:
+                pass
+        """
+    )
+    write(tmp_path, "busy_wsh.py", source)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=3 * SECONDS,
+        env=environment(),
+    )
+    assert (done.returncode, done.stdout) == (3, "an exit function of the program\n")

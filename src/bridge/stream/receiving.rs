@@ -13,6 +13,7 @@ use crate::bridge::exceptions::{
     CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8, UNSUPPORTED_FRAME, os_error,
 };
 use crate::bridge::frames::{self, Frame};
+use crate::bridge::last_call::call;
 use crate::bridge::limits::max_message_size;
 use crate::bridge::payload;
 use crate::bridge::python_logging::{Level, repr};
@@ -79,7 +80,7 @@ impl Stream {
     /// One read of at most `length` bytes.
     pub(super) fn read_once(connection: &Bound<'_, PyAny>, length: u64) -> PyResult<Vec<u8>> {
         let py = connection.py();
-        let data = match connection.call_method1(intern!(py, "read"), (length,)) {
+        let data = match connection.getattr(intern!(py, "read")).and_then(|read| call(&read, (length,))) {
             Err(error) if error.is_instance_of::<PyOSError>(py) => {
                 return Err(Self::broken(py, length, &error));
             }
@@ -331,7 +332,7 @@ impl Stream {
             Some(filters) if !opcode::is_control(message.opcode) => {
                 let mut payload = PyBytes::new(py, &message.payload).into_any();
                 for filter in filters.try_iter()? {
-                    payload = filter?.call_method1(intern!(py, "filter"), (payload,))?;
+                    payload = call(&filter?.getattr(intern!(py, "filter"))?, (payload,))?;
                 }
                 Some(payload)
             }

@@ -11,6 +11,7 @@ use crate::bridge::deflate_framer::{self, DeflateFramer};
 use crate::bridge::detach::detached;
 use crate::bridge::exceptions::{BAD_OPERATION, os_error, prepend_message};
 use crate::bridge::frames::{self, build_fragment};
+use crate::bridge::last_call::call;
 use crate::bridge::python_logging::repr;
 use crate::bridge::stream_options::{Filters, Switch};
 use crate::websocket::frame::FrameHeader;
@@ -31,7 +32,7 @@ impl Stream {
             written.map_err(|error| os_error(py, &error))
         } else {
             let whole = PyBytes::new(py, &[head, body].concat());
-            connection.call_method1(intern!(py, "write"), (whole,)).map(drop)
+            call(&connection.getattr(intern!(py, "write"))?, (whole,)).map(drop)
         };
         written.inspect_err(|error| Self::name_peer(&connection, error))
     }
@@ -65,7 +66,7 @@ impl Stream {
             return Ok(());
         }
         for filter in filters.try_iter()? {
-            message = filter?.call_method1(intern!(py, "filter"), (message, end, binary))?;
+            message = call(&filter?.getattr(intern!(py, "filter"))?, (message, end, binary))?;
         }
         self.send_piece(&message, end, binary).map_err(|error| bad_operation(py, error))
     }
