@@ -9,6 +9,7 @@ import struct
 import termios
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Union
@@ -23,6 +24,7 @@ from serving import (
     client_frame,
     close_body,
     handler,
+    talk,
     wait_until,
     write,
 )
@@ -262,3 +264,55 @@ def test_frames_byte_by_byte(start: Start, tmp_path: Path) -> None:
     server = start()
     with unharmed(server):
         one_byte_each(server, "/echo")()
+
+
+DEFLATED = zlib.compressobj(wbits=-15)
+COMPRESSED = DEFLATED.compress(b"x" * 100_000) + DEFLATED.flush(zlib.Z_SYNC_FLUSH)[:-4]
+
+READS = {
+    "receive_message": "stream.receive_message()",
+    "receive_bytes": "stream.receive_bytes(70_000)",
+    "read": "request.connection.read(1); request.connection.read(70_000)",
+    "readline": "request.connection.readline()",
+    "close": "stream.close_connection()",
+}
+
+HALVES = {
+    "nothing": b"",
+    "a byte": b"\x82",
+    "a short length": b"\x82\xfe\x10",
+    "a long length": b"\x82\xff\0\0\0\0",
+    "a mask": client_frame(2, b"x" * 10)[:4],
+    "a short payload": client_frame(2, b"x" * 100)[:50],
+    "a long payload": client_frame(2, b"x" * 70_000)[:60_000],
+    "a text": client_frame(1, b"x" * 70_000)[:60_000],
+    "a fragment": client_frame(1, b"x" * 70_000, fin=False),
+    "a compressed payload": client_frame(2, COMPRESSED, rsv1=True)[:-3],
+    "a compressed fragment": client_frame(2, COMPRESSED, fin=False, rsv1=True),
+    "a close frame": client_frame(8, close_body(1000, "bye"))[:8],
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_peer_that_stops_in_the_middle_holds_up_nobody(start: Start, tmp_path: Path, read: str) -> None:
+    """A thread that waited for it with Python would let others in only now and then, if at all."""
+    write(tmp_path, "echo_wsh.py", ECHO)
+    source = handler(
+        f"""
+        stream = request.ws_stream
+        stream.send_message("reading")
+        {READS[read]}
+        """
+    )
+    write(tmp_path, "reads_wsh.py", source)
+    server = start()
+    with contextlib.ExitStack() as stack, talk(server.address, "/echo") as other:
+        for half in HALVES.values():
+            client = stack.enter_context(RawClient(server.host, server.port))
+            client.handshake("/reads", "Sec-WebSocket-Extensions: permessage-deflate")
+            assert client.response()[0] == 101
+            client.frame()
+            client.socket.sendall(half)
+            for number in range(50):
+                other.send(str(number))
+                assert other.recv(SECONDS) == str(number)
