@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
@@ -64,6 +65,13 @@ impl HandlerSuite {
         passive_closing_handshake: Py<PyAny>,
     ) -> Self {
         Self { do_extra_handshake, transfer_data, passive_closing_handshake }
+    }
+
+    /// A function may lead back to its suite; the garbage collector has to see that.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.do_extra_handshake)?;
+        visit.call(&self.transfer_data)?;
+        visit.call(&self.passive_closing_handshake)
     }
 }
 

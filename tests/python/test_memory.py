@@ -1,8 +1,10 @@
 """What connections take is given back, however they end."""
 
+import gc
 import json
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,3 +207,19 @@ def test_a_frame_that_is_waited_for_long_is_told_of_once(start: Start, tmp_path:
         assert client.rest()[:2] == b"\x88\x02"
     wait_until(lambda: not server.handler_threads(), "the end of the handler")
     assert server.log.text.count("Receive the first 2 octets of a frame") == 3
+
+
+def test_a_suite_that_leads_back_to_itself_is_given_back(tmp_path: Path) -> None:
+    """As `pywebsocket3.dispatch` gives it to a harness that keeps it where the handlers see it."""
+    dispatch = pytest.importorskip("pywebsocket3.dispatch")
+    write(tmp_path, "a_wsh.py", handler("pass"))
+    suite = dispatch.Dispatcher(str(tmp_path), None).get_handler_suite("/a")
+
+    def function(request: object) -> None:
+        pass
+
+    function.suite = type(suite)(function, suite.transfer_data, function)  # type: ignore[attr-defined]
+    seen = weakref.ref(function)
+    del function, suite
+    gc.collect()
+    assert seen() is None
