@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use super::detach::detached;
 use super::locks::Lock;
+use super::python_logging;
 use super::socket::Socket;
 use crate::bridge::cached::intern;
 use crate::config::LINGER_AT_STOP;
@@ -201,7 +202,11 @@ pub fn end_handlers(py: Python<'_>) -> usize {
     if !per_process::is_set_up() {
         return 0;
     }
-    detached(py, || close_all(Duration::ZERO))
+    detached(py, || {
+        let left = close_all(Duration::ZERO);
+        python_logging::stop_giving();
+        left
+    })
 }
 
 /// Takes the turn to close from the handlers that have not closed: the sockets that want a close frame. A

@@ -175,6 +175,14 @@ pub fn settle(py: Python<'_>) {
     }
 }
 
+/// For the end of the interpreter, which takes threads down that are in it, and the process with them: the thread that gives
+/// records to `logging` does so no more. Must be called detached from Python.
+pub fn stop_giving() {
+    if logging::is_keeping() {
+        logging::stop_giving(PATIENCE);
+    }
+}
+
 /// How long others wait for a log handler of the program around us.
 const PATIENCE: Duration = Duration::from_secs(1);
 

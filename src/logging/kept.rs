@@ -179,6 +179,19 @@ pub fn is_settled() -> bool {
     state.given == state.kept && state.dropped == 0
 }
 
+/// No thread gives a record from now on: one that does is waited for, for `patience` at most.
+pub fn stop_giving(patience: Duration) {
+    let kept = KEPT.get();
+    let end = deadline::after(patience);
+    let mut state = kept.state.lock();
+    while state.giving.is_some() {
+        if kept.changed.wait_until(&mut state, end).timed_out() {
+            return;
+        }
+    }
+    state.giving = Some((thread::current().id(), Instant::now()));
+}
+
 /// Waits until the log has everything that was kept until now, for `patience` at most, and not for a record that it did
 /// not take in that time. It does not wait for itself either.
 pub fn settle(patience: Duration) {

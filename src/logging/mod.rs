@@ -37,7 +37,9 @@ use crate::writer::{self, Queue, Target};
 use output::LogFile;
 use record::{Record, Style};
 
-pub use kept::{KeptRecord, given, is_keeping, is_settled, next_kept, settle, wait_for_kept, wake};
+pub use kept::{
+    KeptRecord, given, is_keeping, is_settled, next_kept, settle, stop_giving, wait_for_kept, wake,
+};
 
 /// The logger of what concerns the whole server (pywebsocket's name).
 pub const LOG_SERVER: &str = "pywebsocket3.websocket_server.WebSocketServer";
