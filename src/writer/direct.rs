@@ -116,7 +116,7 @@ impl Lines {
         let mut rest = bytes;
         let result = write_rest(descriptor, &mut rest);
         if let Some(last) = bytes[..bytes.len() - rest.len()].last() {
-            self.is_torn = *last != b'\n';
+            self.is_torn = result.is_err() && *last != b'\n';
         }
         result
     }
