@@ -2,7 +2,11 @@
 //!
 //! They guard against regressions; what a server with all of it costs is measured by `make bench`.
 
+use std::fs::File;
 use std::hint::black_box;
+use std::io::{self, Write as _};
+use std::thread;
+use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::BytesCount;
@@ -12,6 +16,7 @@ use wshost::bridge::payload;
 use wshost::websocket::deflate::{MessageDeflater, MessageInflater};
 use wshost::websocket::frame::{FrameHeader, opcode, parse_header};
 use wshost::websocket::mask::apply_mask;
+use wshost::writer::{Queue, Sink, Target};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -116,4 +121,33 @@ fn detach_and_attach(bencher: Bencher) {
 #[divan::bench(threads = 2)]
 fn detach_and_attach_contended(bencher: Bencher) {
     bencher.bench(|| Python::attach(|py| detached(py, || black_box(1))));
+}
+
+/// A file without a name, for records.
+struct Lines(File);
+
+impl Sink for Lines {
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        self.0.write_all(record)
+    }
+}
+
+fn queue() -> Queue {
+    let file = tempfile::tempfile().expect("a file");
+    Queue::start("bench-log", 4 << 20, Target::Stderr, Lines(file), |_| Vec::new()).expect("a thread")
+}
+
+/// What a record costs who logs it, where many come together.
+#[divan::bench(sample_count = 100, sample_size = 100)]
+fn records_in_a_burst(bencher: Bencher) {
+    let queue = queue();
+    bencher.bench_local(|| queue.put(|| vec![b'x'; 100]));
+}
+
+/// The same where one comes each 200 µs or so: the writer has nothing left to do by then.
+#[divan::bench(sample_count = 5000, sample_size = 1)]
+fn records_in_turn(bencher: Bencher) {
+    let queue = queue();
+    let pause = || thread::sleep(Duration::from_micros(200));
+    bencher.with_inputs(pause).bench_local_values(|()| queue.put(|| vec![b'x'; 100]));
 }

@@ -5,10 +5,9 @@
 //! Must not import anything but `error`, `logging` and `writer`.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +23,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::error::StartError;
 use crate::logging::LOG_SERVER;
-use crate::writer::{Queue, Sink, Target, write_all};
+use crate::writer::{OwnFile, Queue, Sink, Target, write_all};
 
 /// What requests carry in clear: credentials and cookies. So nobody else may read the file.
 const MODE: u32 = 0o600;
@@ -51,6 +50,7 @@ impl Trace {
         // Without waiting for somebody who reads a FIFO.
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         let file = OpenOptions::new().create(true).append(true).mode(MODE).custom_flags(flags).open(path);
+        let file = file.and_then(OwnFile::new);
         let file = Arc::new(file.map_err(|source| StartError::writing("--trace", path, source))?);
         let is_over = Arc::new(AtomicBool::new(false));
         let sink =
@@ -114,7 +114,7 @@ fn gap(count: u64) -> Vec<u8> {
 /// The file as its thread sees it.
 struct TraceFile {
     path: PathBuf,
-    file: Arc<File>,
+    file: Arc<OwnFile>,
     is_over: Arc<AtomicBool>,
 }
 
@@ -123,7 +123,8 @@ impl Sink for TraceFile {
         if self.is_over.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if let Err(error) = write_all(self.file.as_fd(), record) {
+        let written = self.file.descriptor().and_then(|descriptor| write_all(descriptor, record));
+        if let Err(error) = written {
             self.is_over.store(true, Ordering::Relaxed);
             let path = self.path.display();
             tracing::error!(target: LOG_SERVER, "--trace {path}: {error}; nothing more is recorded");

@@ -9,14 +9,14 @@
 //! Must not import anything of this crate but `per_process`.
 
 mod direct;
+mod own_file;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -27,7 +27,8 @@ use parking_lot::{Condvar, Mutex};
 use crate::deadline;
 use crate::per_process::PerProcess;
 
-pub use direct::write_all;
+pub use direct::{Lines, write_all};
+pub use own_file::OwnFile;
 
 /// What a record takes beside its bytes, roughly: many short ones count, too.
 const OVERHEAD: usize = 64;
@@ -35,6 +36,9 @@ const OVERHEAD: usize = 64;
 const STALL: Duration = Duration::from_secs(1);
 /// How long it waits in any case: a reader may be about to go on.
 const LEAST_WAIT: Duration = Duration::from_millis(100);
+/// How long the thread lets records come together after it has written, before it sleeps until there is one: to wake it
+/// costs who logs more than all the rest. Who flushes does not wait for that.
+const DOZE: Duration = Duration::from_micros(500);
 /// Files and formats take little.
 const STACK_SIZE: usize = 256 * 1024;
 
@@ -57,15 +61,16 @@ pub fn renew_after_fork() {
 pub enum Target {
     /// Standard error, without the lock that Rust has for it: who writes there may wait for ever.
     Stderr,
-    /// A file, whose number stays the same as long as the queue lives.
-    File(Arc<File>),
+    /// A file of ours.
+    File(Arc<OwnFile>),
 }
 
-impl AsFd for Target {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+impl Target {
+    /// Its descriptor, to be used at once. An error: somebody has closed it.
+    pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
         match self {
-            Self::Stderr => rustix::stdio::stderr(),
-            Self::File(file) => file.as_fd(),
+            Self::Stderr => Ok(rustix::stdio::stderr()),
+            Self::File(file) => file.descriptor(),
         }
     }
 }
@@ -90,10 +95,14 @@ struct Shared {
     state: Mutex<State>,
     /// Notified when there is something to do for the thread.
     arrived: Condvar,
+    /// Notified when somebody waits for it.
+    hurry: Condvar,
     /// Notified when the thread has written something, or begins to.
     moved: Condvar,
     /// How many bytes may wait.
     limit: usize,
+    /// [`DOZE`].
+    doze: Duration,
     target: Target,
     note: Note,
 }
@@ -132,11 +141,24 @@ impl Queue {
         sink: impl Sink,
         note: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
     ) -> io::Result<Self> {
+        Self::start_dozing(name, limit, target, sink, note, DOZE)
+    }
+
+    fn start_dozing(
+        name: &str,
+        limit: usize,
+        target: Target,
+        sink: impl Sink,
+        note: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
+        doze: Duration,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             arrived: Condvar::new(),
+            hurry: Condvar::new(),
             moved: Condvar::new(),
             limit,
+            doze,
             target,
             note: Box::new(note),
         });
@@ -173,7 +195,7 @@ impl Drop for Queue {
     fn drop(&mut self) {
         if self.born == FORKS.load(Ordering::Relaxed) {
             self.shared.state.lock().is_closed = true;
-            self.shared.arrived.notify_one();
+            self.shared.wake();
         }
     }
 }
@@ -218,7 +240,8 @@ impl Shared {
     /// The next record. `None`: there is nothing any more.
     fn next(&self) -> Option<Item> {
         let mut state = self.state.lock();
-        if state.writing.take().is_some() {
+        let mut may_doze = state.writing.take().is_some();
+        if may_doze {
             state.done += 1;
         }
         loop {
@@ -235,8 +258,18 @@ impl Shared {
             if state.is_closed {
                 return None;
             }
-            self.arrived.wait(&mut state);
+            if mem::take(&mut may_doze) {
+                self.hurry.wait_for(&mut state, self.doze);
+            } else {
+                self.arrived.wait(&mut state);
+            }
         }
+    }
+
+    /// Has the thread look for what there is to do, at once.
+    fn wake(&self) {
+        self.arrived.notify_one();
+        self.hurry.notify_one();
     }
 
     /// Waits until all that was put in before is done with; not behind `end`, and not for a write that stands still.
@@ -244,8 +277,8 @@ impl Shared {
         let mut state = self.state.lock();
         if state.dropped > 0 {
             state.note_dropped();
-            self.arrived.notify_one();
         }
+        self.wake();
         let (begin, wanted) = (Instant::now(), state.put);
         while state.done < wanted {
             let stalled = state.writing.map_or(end, |begun| (begun + STALL).max(begin + LEAST_WAIT));

@@ -25,6 +25,7 @@ use crate::error::StartError;
 use crate::handlers::map_file::{self, MapProblem};
 use crate::handlers::registry::{Handler, Registry, Snapshot};
 use crate::handlers::resource;
+use crate::http::root::read_regular;
 use crate::per_process::Process;
 use crate::shutdown::exit_at_once;
 
@@ -361,11 +362,11 @@ type Alias = (String, String);
 
 /// The aliases of a map file as `(alias, resource)`, and a complaint for each line that says nothing.
 ///
-/// Raises `OSError` when the file cannot be read.
+/// Raises `OSError` when the file cannot be read, or is none, such as a FIFO.
 #[pyfunction]
 pub fn read_map_file(py: Python<'_>, path: PathBuf) -> PyResult<(Vec<Alias>, Vec<String>)> {
     let from = path.clone();
-    let bytes = interruptible(py, move || std::fs::read(from))??;
+    let bytes = interruptible(py, move || read_regular(&from))??;
     let file = map_file::parse(&path, &bytes);
     let aliases = file.aliases.into_iter().map(|alias| (alias.alias, alias.resource)).collect();
     let problems = file.problems.into_iter().map(|problem| match problem {

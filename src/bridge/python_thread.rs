@@ -61,6 +61,8 @@ fn set_hooks(threading: &Bound<'_, PyDict>) -> PyResult<()> {
     ];
     for (name, set) in hooks {
         if let Some(hook) = threading.get_item(name)?.filter(|hook| !hook.is_none()) {
+            // As with its own threads: `threading` knows this one before the hook is called. debugpy wants that.
+            py.import("threading")?.call_method0(intern!(py, "current_thread"))?;
             py.import("sys")?.call_method1(set, (hook,))?;
         }
     }

@@ -123,7 +123,7 @@ fn to_stderr(record: impl FnOnce() -> Vec<u8>) {
     }
     let queue = STDERR.get().get_or_init(|| {
         let note = |count| dropped(count, LOG.load().as_ref().map_or(Style::PLAIN, |log| log.style));
-        Queue::start("wshost-stderr", LIMIT, Target::Stderr, output::Stderr, note).ok()
+        Queue::start("wshost-stderr", LIMIT, Target::Stderr, output::Stderr::default(), note).ok()
     });
     match queue {
         Some(queue) => queue.put(record),

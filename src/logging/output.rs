@@ -2,14 +2,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal as _};
-use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::FileType;
+
 use crate::config::LogConfig;
 use crate::error::StartError;
-use crate::writer::{Sink, Target, write_all};
+use crate::writer::{Lines, OwnFile, Sink, Target};
 
 /// Whether somebody reads stderr along.
 pub(super) fn is_terminal() -> bool {
@@ -17,11 +18,12 @@ pub(super) fn is_terminal() -> bool {
 }
 
 /// Standard error.
-pub(super) struct Stderr;
+#[derive(Default)]
+pub(super) struct Stderr(Lines);
 
 impl Sink for Stderr {
     fn write(&mut self, record: &[u8]) -> io::Result<()> {
-        write_all(Target::Stderr.as_fd(), record)
+        self.0.write(Target::Stderr.descriptor()?, record)
     }
 }
 
@@ -30,7 +32,10 @@ impl Sink for Stderr {
 pub(super) struct LogFile {
     path: PathBuf,
     /// Its number stays: children of a fork, and those who print what is queued, know it.
-    file: Arc<File>,
+    file: Arc<OwnFile>,
+    lines: Lines,
+    /// Whether it was told that somebody has closed it.
+    is_lost: bool,
     /// Size, in bytes, that the file does not reach; 0: it is never rotated.
     max_size: u64,
     /// How many files are set aside.
@@ -43,7 +48,10 @@ impl Sink for LogFile {
             // Where that fails, the file grows on.
             let _ = self.rotate();
         }
-        write_all(self.file.as_fd(), record)
+        let Ok(descriptor) = self.file.descriptor() else {
+            return Err(self.lost());
+        };
+        self.lines.write(descriptor, record)
     }
 }
 
@@ -61,7 +69,26 @@ impl LogFile {
     }
 
     fn open(path: &Path, max_size: u64, backups: u32) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: append_to(path)?.into(), max_size, backups })
+        Ok(Self {
+            path: path.to_owned(),
+            file: OwnFile::new(append_to(path)?)?.into(),
+            lines: Lines::default(),
+            is_lost: false,
+            max_size,
+            backups,
+        })
+    }
+
+    /// Says once that nothing can be written any more.
+    fn lost(&mut self) -> io::Error {
+        if !self.is_lost {
+            self.is_lost = true;
+            let path = self.path.display();
+            super::tell(&format!(
+                "wshost: --log-file {path}: its descriptor was closed; nothing more is logged"
+            ));
+        }
+        io::Error::from_raw_os_error(libc::EBADF)
     }
 
     /// What is written to.
@@ -76,9 +103,9 @@ impl LogFile {
             return Ok(false);
         }
         // Asked each time: others may append to the file, or empty it.
-        let metadata = self.file.metadata()?;
-        let size = metadata.len();
-        Ok(metadata.is_file() && size > 0 && size + more >= self.max_size)
+        let stat = self.file.stat()?;
+        let (kind, size) = (FileType::from_raw_mode(stat.st_mode), stat.st_size.cast_unsigned());
+        Ok(kind == FileType::RegularFile && size > 0 && size + more >= self.max_size)
     }
 
     /// Sets the file aside and begins a new one. The oldest one is dropped.
@@ -93,23 +120,17 @@ impl LogFile {
         }
         fs::rename(&self.path, self.backup(1))?;
         match append_to(&self.path) {
-            Ok(file) => self.become_file(&file),
+            Ok(file) => {
+                self.file.replace(&file)?;
+                self.lines = Lines::default();
+                Ok(())
+            }
             Err(error) => {
                 // Else each further record would push an older file out.
                 fs::rename(self.backup(1), &self.path)?;
                 Err(error)
             }
         }
-    }
-
-    /// Goes on with `file` under the number of the old one.
-    fn become_file(&self, file: &File) -> io::Result<()> {
-        // SAFETY: both numbers are those of files of ours that are open; the second is replaced in one step, and those
-        // who know it want to write to the log, whichever file that is.
-        if unsafe { libc::dup3(file.as_raw_fd(), self.file.as_raw_fd(), libc::O_CLOEXEC) } == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
     }
 
     fn backup(&self, number: u32) -> PathBuf {

@@ -38,7 +38,8 @@ pub(super) fn write(target: &Target, record: &[u8], note: &dyn Fn(u64) -> Vec<u8
     } else {
         record
     };
-    let result = write_for_a_moment(target.as_fd(), bytes, deadline::after(patience));
+    let end = deadline::after(patience);
+    let result = target.descriptor().and_then(|descriptor| write_for_a_moment(descriptor, bytes, end));
     IS_STALLED.store(result.is_err(), Ordering::Relaxed);
     match result {
         Ok(()) => DROPPED.fetch_sub(dropped, Ordering::Relaxed),
@@ -78,10 +79,15 @@ fn write_for_a_moment(descriptor: BorrowedFd<'_>, bytes: &[u8], end: Instant) ->
 /// Writes all of `bytes`, however long that takes.
 pub fn write_all(descriptor: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
     let mut rest = bytes;
+    write_rest(descriptor, &mut rest)
+}
+
+/// The same; `rest` is what was not written.
+fn write_rest(descriptor: BorrowedFd<'_>, rest: &mut &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         match write_once(descriptor, rest) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => rest = &rest[count..],
+            Ok(count) => *rest = &rest[count..],
             Err(Errno::INTR) => {}
             // Somebody who shares it has made it so.
             Err(Errno::AGAIN) => wait(descriptor, None)?,
@@ -89,6 +95,31 @@ pub fn write_all(descriptor: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Records of whole lines, one write each. One that there was no room for in its middle gets a line of its own.
+#[derive(Debug, Default)]
+pub struct Lines {
+    is_torn: bool,
+}
+
+impl Lines {
+    /// Writes `record`, however long that takes.
+    pub fn write(&mut self, descriptor: BorrowedFd<'_>, record: &[u8]) -> io::Result<()> {
+        let whole;
+        let bytes = if self.is_torn {
+            whole = [b"\n", record].concat();
+            &whole
+        } else {
+            record
+        };
+        let mut rest = bytes;
+        let result = write_rest(descriptor, &mut rest);
+        if let Some(last) = bytes[..bytes.len() - rest.len()].last() {
+            self.is_torn = result.is_err() && *last != b'\n';
+        }
+        result
+    }
 }
 
 fn write_once(descriptor: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {

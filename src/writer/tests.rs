@@ -1,4 +1,4 @@
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -20,10 +20,14 @@ impl Sink for Slow {
 
 /// A queue that takes `limit` records of one byte, and the ends of its sink.
 fn queue(limit: usize) -> (Queue, Sender<io::Result<()>>, Receiver<Vec<u8>>) {
+    dozing_queue(limit, DOZE)
+}
+
+fn dozing_queue(limit: usize, doze: Duration) -> (Queue, Sender<io::Result<()>>, Receiver<Vec<u8>>) {
     let ((allow, go), (told, written)) = (channel(), channel());
     let note = |count: u64| format!("{count} lost").into_bytes();
-    let queue =
-        Queue::start("test", limit * (OVERHEAD + 1), Target::Stderr, Slow { go, told }, note).unwrap();
+    let (limit, sink) = (limit * (OVERHEAD + 1), Slow { go, told });
+    let queue = Queue::start_dozing("test", limit, Target::Stderr, sink, note, doze).unwrap();
     (queue, allow, written)
 }
 
@@ -100,6 +104,25 @@ fn a_flush_waits_for_what_was_put_in_but_not_for_a_write_that_stands_still() {
     assert_eq!(rest(&written), ["a", "b"]);
 }
 
+#[test]
+fn a_thread_that_dozes_is_woken_by_who_waits_for_it() {
+    let (queue, allow, written) = dozing_queue(1, Duration::from_secs(3600));
+    drop(allow);
+    put(&queue, "a");
+    let far = Instant::now() + Duration::from_secs(60);
+    queue.shared.flush(far);
+    // Dozing, it lets these wait, and the second one has no room.
+    for text in ["b", "c"] {
+        put(&queue, text);
+    }
+    assert_eq!(queue.shared.state.lock().records.len(), 1);
+    queue.shared.flush(far);
+    assert_eq!(queue.shared.state.lock().done, 3);
+    put(&queue, "d");
+    drop(queue);
+    assert_eq!(rest(&written), ["a", "b", "1 lost", "d"]);
+}
+
 /// A pipe that is full, and how many bytes it holds.
 fn full_pipe() -> (io::PipeReader, Target, usize) {
     let (reader, writer) = io::pipe().unwrap();
@@ -111,7 +134,7 @@ fn full_pipe() -> (io::PipeReader, Target, usize) {
     }
     // As stderr is: it waits.
     let file = File::from(std::os::fd::OwnedFd::from(writer));
-    (reader, Target::File(Arc::new(file)), length)
+    (reader, Target::File(Arc::new(OwnFile::new(file).unwrap())), length)
 }
 
 #[test]

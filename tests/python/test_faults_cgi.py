@@ -106,6 +106,27 @@ def test_a_client_that_does_not_read_ends_its_script(start: Start, documents: Pa
     os.close(pipe)
 
 
+def test_no_more_scripts_run_than_there_are_places(start: Start, documents: Path) -> None:
+    script(documents, "a", "printf 'A: b\\n\\nup\\n'; exec sleep 1000\n")
+    script(documents, "short", "printf 'A: b\\n\\nshort\\n'\n")
+    write(documents, "file", "served")
+    server = start(*CGI, root=documents)
+
+    def status(path: str) -> int:
+        with RawClient(server.host, server.port) as client:
+            client.socket.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            return client.response()[0]
+
+    with contextlib.ExitStack() as stack:
+        running(stack, server, "a", 256)
+        # It does not wait until one of them is given up.
+        assert status("/cgi/short") == 503
+        assert status("/file") == 200
+    wait_until(lambda: status("/cgi/short") == 200, "a place")
+    server.log.wait_for("CGI script .*short.* was not run: 256 scripts are running")
+    assert server.stop() == 0
+
+
 def test_a_body_that_trickles_ends_its_script(start: Start, documents: Path) -> None:
     script(documents, "cat", "exec 3>held; exec cat\n")
     pipe = held(documents)

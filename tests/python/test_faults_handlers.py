@@ -286,9 +286,10 @@ def test_the_own_descriptor_closed(start: Start, tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
-def test_all_descriptors_closed(start: Start, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("first", [3, 0])
+def test_all_descriptors_closed(start: Start, tmp_path: Path, way: str, first: int) -> None:
     """Nothing can be served or told without descriptors. The process must end, not hang."""
-    server = begin(start, tmp_path, "import os; os.closerange(3, 65536)", way)
+    server = begin(start, tmp_path, f"import os; os.closerange({first}, 65536)", way)
     with server.raw("/a") as client:
         client.rest()
     if server.process.poll() is None:

@@ -220,6 +220,62 @@ def test_a_trace_with_a_gap_says_so_and_is_replayed_around_it(
     assert re.search(r"^\d+ /echo: ok, [^\n]*\n\d+ ok, 0 not\n\Z", done.stdout, re.M)
 
 
+CLOSES = handler(
+    """
+    import logging, os
+    path = request.ws_stream.receive_message()
+    if path == "log":
+        logging.warning("not for a client")
+        request.ws_stream.send_message("logged")
+        return
+    [number] = [n for n in os.listdir("/proc/self/fd") if target(n) == path]
+    os.close(int(number))
+    request.ws_stream.send_message(number)
+    # Nobody else may close it.
+    request.ws_stream.receive_message()
+    """,
+    before="""
+    import os
+
+    def target(number):
+        try:
+            return os.readlink("/proc/self/fd/" + number)
+        except OSError:
+            return None
+    """,
+)
+
+
+@pytest.mark.parametrize("option", ["--log-file", "--trace"])
+def test_no_client_gets_what_is_written_to_a_closed_log(
+    root: Path, tmp_path: Path, way: str, option: str
+) -> None:
+    write(root, "closes_wsh.py", CLOSES)
+    path = tmp_path / "written"
+    with Server(root, option, str(path), *INFO, way=way) as server:
+        with server.talk("/closes") as closing:
+            closing.send(str(path))
+            number = closing.recv(SECONDS)
+            link = Path(f"/proc/{server.process.pid}/fd/{number}")
+            with server.talk("/closes") as client:
+                assert os.readlink(link).startswith("socket:")
+                client.send("log")
+                assert client.recv(SECONDS) == "logged"
+                # Up to the end of the connection.
+                assert list(client) == []
+            assert client.close_code == 1000
+        size = path.stat().st_size
+        assert server.ask("/echo", "alive") == "alive"
+        assert server.stop() == 0
+        assert path.stat().st_size == size
+        log = server.log.rest()
+    said = {
+        "--log-file": f"wshost: --log-file {path}: its descriptor was closed; nothing more is logged",
+        "--trace": f"--trace {path}: Bad file descriptor (os error 9); nothing more is recorded",
+    }
+    assert log.count(said[option]) == 1
+
+
 FORKS = handler(
     """
     import logging, os, signal, time
@@ -291,10 +347,17 @@ from websockets.sync.client import connect
 is_blocked, go_on = threading.Event(), threading.Event()
 
 class Blocking(logging.Handler):
+    def createLock(self):
+        # Else the end would wait for it, most of the time.
+        self.lock = None
+
     def emit(self, record):
         if "404" in record.getMessage():
             is_blocked.set()
             go_on.wait()
+            # The interpreter ends meanwhile.
+            for _ in range(3_000_000):
+                pass
         print(record.getMessage(), flush=True)
 
 logging.getLogger().addHandler(Blocking())

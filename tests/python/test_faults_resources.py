@@ -139,6 +139,10 @@ def test_a_log_goes_on_when_the_disk_has_room_again(start: Start, tmp_path: Path
     log = small_disk / "log"
     fill = small_disk / "fill"
     server = start(*GRACE, "--log-file", str(log))
+    # A part of a block.
+    with server.raw("/raises") as client:
+        assert client.rest() == b""
+    wait_until(lambda: log.stat().st_size, "a record before")
     with contextlib.suppress(OSError), open(fill, "wb", buffering=0) as file:
         while True:
             file.write(b"x" * 4096)
@@ -154,6 +158,10 @@ def test_a_log_goes_on_when_the_disk_has_room_again(start: Start, tmp_path: Path
         assert client.rest() == b""
     pattern = re.compile(r"^\[.*\[ERROR\] .*Exception in processing", re.M)
     wait_until(lambda: pattern.search(log.read_text()[size:]), "a record after the disk had room")
+    # The last one from before has no end; the next one has a line of its own.
+    text = log.read_text()
+    assert text[size - 1] != "\n"
+    assert text[size:].startswith("\n[")
     assert os.path.getsize(log) < 65536
     assert server.ask("/echo", "alive") == "alive"
     assert server.stop() == 0

@@ -117,7 +117,7 @@ def test_a_handler_sends_on_another_connection(start: Start, tmp_path: Path, way
     body = """
         REQUESTS.append(request)
         while (message := request.ws_stream.receive_message()) is not None:
-            for other in REQUESTS:
+            for other in list(REQUESTS):
                 msgutil.send_message(other, f"{message} to {REQUESTS.index(other)}")
         REQUESTS.remove(request)
         """

@@ -45,11 +45,13 @@ class Tree:
         # Path → the version and helper that the file holds, or None for one that does not load.
         self.held: dict[Path, Optional[tuple[str, str]]] = {}
         self.helpers = {"help0": "0", "help1": "0"}
-        # Of the batch: good versions that were at a path, and the paths that were away.
+        # Of the batch, and of those before it at whose end a path held nothing good: good versions that were
+        # there, and the paths that were away.
         self.passed: dict[Path, set[str]] = {}
         self.away: set[Path] = set()
-        # And what helpers held since its beginning.
+        # And what helpers held: since the beginning of the batch, and for such a path before it.
         self.helped: set[str] = set()
+        self.helped_before: dict[Path, set[str]] = {}
         for name in self.helpers:
             write(root, f"{name}.py", "VALUE = '0'\n")
 
@@ -157,10 +159,23 @@ class Tree:
         # It does not load: its last good version, which may have come and gone between two looks.
         if answer is None:
             return before is None or path in self.away
-        if before is not None and answer[0] == before[0] and answer[1] in self.helped:
+        helped = self.helped | self.helped_before.get(path, set())
+        if before is not None and answer[0] == before[0] and answer[1] in helped:
             # Its helper changed first: what was good then was loaded again with it.
             return True
         return answer == before or answer[0] in self.passed.get(path, set())
+
+    def end_batch(self) -> None:
+        """Forgets what cannot be served any more.
+
+        Where a file does not load, nothing tells how far the server is: what it loads since an earlier batch
+        may still become the last good version.
+        """
+        broken = {path for path, held in self.held.items() if held is None}
+        self.passed = {path: versions for path, versions in self.passed.items() if path in broken}
+        self.away &= broken
+        self.helped_before = {path: self.helped | self.helped_before.get(path, set()) for path in broken}
+        self.helped = set()
 
 
 def ask(server: Server, root: Path, path: Path) -> Answer:
@@ -199,7 +214,5 @@ def test_what_is_served_is_what_is_there(start: Start, tmp_path: Path) -> None:
                 )
                 print(f"away: {path in tree.away}, before: {before}, served: {served[path]}")
                 raise
-        tree.passed.clear()
-        tree.away.clear()
-        tree.helped.clear()
+        tree.end_batch()
     assert tree.versions > OPERATIONS / 4
