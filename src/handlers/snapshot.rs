@@ -11,7 +11,8 @@ use std::time::SystemTime;
 use super::map_file::MapProblem;
 use super::status::Broken;
 use super::usage::Usage;
-use super::{FragmentError, LoadError, resource};
+use super::{LoadError, resource};
+use crate::handover::UriFragmentError;
 
 /// SHA-256 of a file's bytes.
 pub type Digest = [u8; 32];
@@ -86,10 +87,10 @@ impl<S> Snapshot<S> {
     /// The handler for a request's resource, whose query and fragment do not count. `Ok(None)`: no handler.
     ///
     /// pywebsocket: a fragment is an error only where there is a handler.
-    pub fn resolve(&self, resource: &str) -> Result<Option<Arc<Handler<S>>>, FragmentError> {
+    pub fn resolve(&self, resource: &str) -> Result<Option<Arc<Handler<S>>>, UriFragmentError> {
         let (key, fragment) = resource::lookup_key(resource);
         match self.handlers.get(key) {
-            Some(_) if fragment => Err(FragmentError),
+            Some(_) if fragment => Err(UriFragmentError),
             handler => Ok(handler.map(Arc::clone)),
         }
     }
