@@ -15,8 +15,7 @@ use crate::bridge::{examine, python_logging};
 use crate::cli::{self, CheckOptions};
 use crate::config::Config;
 use crate::error::StartError;
-use crate::handlers::registry::{Registry, Snapshot};
-use crate::handlers::watcher;
+use crate::handlers::{self, Registry, Snapshot};
 use crate::logging;
 use progress::{Counting, Progress};
 
@@ -44,7 +43,7 @@ pub fn run(check: CheckOptions) -> Result<bool, StartError> {
     if !watch {
         return report(&registry.snapshot(), &config, json);
     }
-    let _watcher = watcher::watch(Arc::clone(&registry), &config.handlers)?;
+    let _watcher = handlers::watch(Arc::clone(&registry), &config.handlers)?;
     let mut snapshot = registry.snapshot();
     loop {
         report(&snapshot, &config, json)?;

@@ -40,33 +40,35 @@ pub struct MapFile {
     pub problems: Vec<MapProblem>,
 }
 
-/// Reads the file's `bytes`; `path` is for the complaints.
-///
-/// pywebsocket (`_alias_handlers`): lines that are blank or have `#` in the first column are passed over; every
-/// other one is two words with nothing before or behind them. A line that is not UTF-8 is a complaint about
-/// that line (pywebsocket ends the start).
-#[must_use]
-pub fn parse(path: &Path, bytes: &[u8]) -> MapFile {
-    let mut file = MapFile::default();
-    for (line, text) in (1..).zip(lines(bytes)) {
-        match std::str::from_utf8(text).map(read_line) {
-            Ok(Line::Nothing) => {}
-            Ok(Line::Alias(alias, resource)) => {
-                file.aliases.push(Alias { alias: alias.to_owned(), resource: resource.to_owned(), line });
+impl MapFile {
+    /// Reads the file's `bytes`; `path` is for the complaints.
+    ///
+    /// pywebsocket (`_alias_handlers`): lines that are blank or have `#` in the first column are passed over; every
+    /// other one is two words with nothing before or after them. A line that is not UTF-8 is a complaint about
+    /// that line (pywebsocket ends the start).
+    #[must_use]
+    pub fn parse(path: &Path, bytes: &[u8]) -> Self {
+        let mut file = Self::default();
+        for (line, text) in (1..).zip(lines(bytes)) {
+            match std::str::from_utf8(text).map(read_line) {
+                Ok(Line::Nothing) => {}
+                Ok(Line::Alias(alias, resource)) => {
+                    file.aliases.push(Alias { alias: alias.to_owned(), resource: resource.to_owned(), line });
+                }
+                Ok(Line::Wrong) => file.problems.push(MapProblem::Line(format!(
+                    "Wrong format in map file: {}:{line}: {:?}; write ALIAS RESOURCE, no spaces around them",
+                    path.display(),
+                    String::from_utf8_lossy(text),
+                ))),
+                Err(_) => file.problems.push(MapProblem::Line(format!(
+                    "Wrong format in map file: {}:{line}: {:?} is not UTF-8; save the file as UTF-8",
+                    path.display(),
+                    String::from_utf8_lossy(text),
+                ))),
             }
-            Ok(Line::Wrong) => file.problems.push(MapProblem::Line(format!(
-                "Wrong format in map file: {}:{line}: {:?}; write ALIAS RESOURCE, no spaces around them",
-                path.display(),
-                String::from_utf8_lossy(text),
-            ))),
-            Err(_) => file.problems.push(MapProblem::Line(format!(
-                "Wrong format in map file: {}:{line}: {:?} is not UTF-8; save the file as UTF-8",
-                path.display(),
-                String::from_utf8_lossy(text),
-            ))),
         }
+        file
     }
-    file
 }
 
 /// The complaint about an alias in the file `path` whose resource has no handler.
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     fn parsed(bytes: &[u8]) -> MapFile {
-        parse(Path::new("map.txt"), bytes)
+        MapFile::parse(Path::new("map.txt"), bytes)
     }
 
     fn pairs(file: &MapFile) -> Vec<(&str, &str, usize)> {
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn complains_about_other_lines_by_file_and_number() {
-        // Each checked against the reference's pattern: indented, behind, one word, three words.
+        // Each checked against the reference's pattern: indented, space after, one word, three words.
         let wrong: [&[u8]; 6] = [b" /a /b", b"/a /b ", b"/a", b"/a /b /c", b" # indented", b"/a\xff /b"];
         for line in wrong {
             let file = parsed(&[b"/x /y\n", line, b"\n/z /y\n"].concat());

@@ -1,75 +1,49 @@
 //! Handlers as files: which one serves which resource, and what is loaded from it.
 //!
-//! No pyo3 here. `bridge` implements [`Loader`] (make a suite from a file); [`registry`] calls it.
+//! No pyo3 here. `bridge` implements [`Loader`] (make a suite from a file); [`Registry`] calls it.
+//!
+//! - `resource` – which files count, and which resource each serves; `map_file` – the alias file
+//! - `loader` – the side that Python implements; `digest` – what tells contents apart
+//! - `handler` – a file that loaded, or did not; `usage` – the connections of its versions
+//! - `snapshot` – all handlers at one moment; `status` – the same as plain data
+//! - `registry` – the handlers that are loaded now; `files` – what is known of all files, `file_state` of one,
+//!   `helpers` of the modules that they import; `tasks` – loads on threads; `slow_loads` – what a start waits for
+//! - `report` – what a reload did; `history` – the last ones
+//! - `watcher` – reloads what is saved; `watches` – the directories that the system watches
+//! - `traffic` – what goes over the connections that handlers have
 
+mod digest;
+mod file_state;
 mod files;
+mod handler;
 mod helpers;
-pub mod history;
-pub mod map_file;
-pub mod registry;
-pub mod reload;
-pub mod resource;
+mod history;
+mod loader;
+mod map_file;
+mod registry;
+mod report;
+mod resource;
 mod slow_loads;
-pub mod snapshot;
-pub mod status;
+mod snapshot;
+mod status;
 mod tasks;
 #[cfg(test)]
 mod testing;
-pub mod traffic;
-pub mod usage;
-pub mod watcher;
+mod traffic;
+mod usage;
+mod watcher;
 mod watches;
 
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
-
-/// Makes what all processes share and what is made when it is first asked for: a child that is forked meanwhile would
-/// wait for it for ever.
-pub(crate) fn prepare_for_forks() {
-    LazyLock::force(&traffic::EPOCH);
-}
-
-/// Gives this process, a forked child, its own of what each process has one of.
-pub(crate) fn renew_after_fork() {
-    history::HISTORY.renew();
-}
-
-/// Makes a suite (the three functions of a handler file) from a file.
-///
-/// No file is loaded by two threads at once; two files may be, when one of them takes long.
-pub trait Loader: Send + Sync + 'static {
-    /// What a loaded file gives.
-    type Suite: Send + Sync + 'static;
-    /// What [`renew`](Self::renew) has begun. Dropped when the files that need the helpers have been loaded.
-    type Renewal: Send + Sync + 'static;
-
-    /// Runs the file `path`. May block for as long as the file's imports do.
-    fn load(&self, path: &Path) -> Loaded<Self::Suite>;
-
-    /// Makes the next loads import the helper modules in `changed` anew, and those that import them. What is
-    /// loaded already keeps what it has. May block as [`load`](Self::load) does.
-    fn renew(&self, changed: &[PathBuf]) -> Self::Renewal;
-
-    /// The file `path` is gone: nothing will ask for its suite any more.
-    fn forget(&self, path: &Path);
-}
-
-/// The outcome of a load.
-#[derive(Debug)]
-pub struct Loaded<S> {
-    /// What the file gives.
-    pub suite: Result<S, LoadError>,
-    /// The local files that it imports, directly or through others, sorted; after a failure also those that
-    /// it looked for in vain.
-    pub depends_on: Vec<PathBuf>,
-}
-
-/// Why a handler file gave no suite. Never fatal: the resource keeps its last good version or stays away.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{message}")]
-pub struct LoadError {
-    /// What went wrong and what to do, in one line, without the path.
-    pub message: String,
-    /// Python's traceback, with the real file name and line, when code of the file ran.
-    pub traceback: Option<String>,
-}
+pub use digest::Digest;
+pub use handler::{Handler, InUse};
+pub(crate) use history::renew_after_fork;
+pub use history::{Reload, reloads};
+pub use loader::{LoadError, Loaded, Loader};
+pub use map_file::{Alias, MapFile, MapProblem};
+pub use registry::Registry;
+pub use resource::{is_handler_name, lookup_key, resource_of};
+pub use snapshot::Snapshot;
+pub use status::HandlerStatus;
+pub(crate) use traffic::prepare_for_forks;
+pub use traffic::{BUCKETS, ConnectionStatus, Counters, Monitor, State, Totals, bucket_end};
+pub use watcher::watch;

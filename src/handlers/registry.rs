@@ -18,15 +18,16 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
+use super::file_state::{FileState, Load};
 use super::files::{Files, Finished, MapState, Pending, Scope};
-use super::map_file;
-use super::reload::{self, FileState, Load, ReloadReport};
+use super::handler::Broken;
+use super::loader::{LoadError, Loader};
+use super::map_file::{self, MapFile};
+use super::report::ReloadReport;
 use super::resource::{self, HandlerTree, cannot_be_read};
 use super::slow_loads::SlowLoads;
-pub use super::snapshot::{Digest, Handler, Snapshot};
-use super::status::Broken;
+use super::snapshot::{Snapshot, insert_alias};
 use super::tasks::{self, Task};
-use super::{LoadError, Loader};
 use crate::config::HandlersConfig;
 use crate::deadline;
 use crate::error::StartError;
@@ -322,7 +323,7 @@ impl<L: Loader> Registry<L> {
     fn read_map(&self, map: &mut MapState, report: &mut ReloadReport) {
         let Some(path) = &self.map_path else { return };
         match read_regular(path) {
-            Ok(bytes) => *map = MapState { file: map_file::parse(path, &bytes), error: None },
+            Ok(bytes) => *map = MapState { file: MapFile::parse(path, &bytes), error: None },
             Err(error) => {
                 let message = cannot_be_read(&error);
                 if map.error.as_ref() != Some(&message) {
@@ -337,7 +338,7 @@ impl<L: Loader> Registry<L> {
     /// Makes a snapshot of what is known and publishes it if it differs from the current one.
     fn publish(&self, files: &Files<L>, report: &mut ReloadReport) {
         let failures = files.handlers.iter().filter_map(|(path, state)| Some((path, state.error.as_ref()?)));
-        let mut warnings: Vec<String> = failures.map(|(path, error)| reload::describe(path, error)).collect();
+        let mut warnings: Vec<String> = failures.map(|(path, error)| error.describe(path)).collect();
         warnings
             .extend(files.unreadable.iter().map(|(path, reason)| format!("{}: {reason}", path.display())));
         let broken = files.handlers.iter().filter(|(_, state)| state.handler.is_none());
@@ -359,14 +360,14 @@ impl<L: Loader> Registry<L> {
         let mut map_problems = files.map.file.problems.clone();
         if let Some(path) = &self.map_path {
             for alias in &files.map.file.aliases {
-                if !super::snapshot::insert_alias(&mut handlers, &alias.alias, &alias.resource) {
+                if !insert_alias(&mut handlers, &alias.alias, &alias.resource) {
                     map_problems.push(map_file::unknown_target(path, alias));
                 }
             }
         }
         let aliases = self.aliases.lock();
         for (alias, existing) in aliases.iter() {
-            super::snapshot::insert_alias(&mut handlers, alias, existing);
+            insert_alias(&mut handlers, alias, existing);
         }
         let old = self.snapshot();
         let next = Snapshot { generation: old.generation + 1, handlers, broken, warnings, map_problems };

@@ -10,8 +10,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use super::registry::{Registry, Snapshot};
-use super::{LoadError, Loaded, Loader};
+use super::loader::{LoadError, Loaded, Loader};
+use super::registry::Registry;
+use super::snapshot::Snapshot;
 use crate::config::HandlersConfig;
 
 /// No test waits longer for something that should happen.

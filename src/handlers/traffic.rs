@@ -15,7 +15,13 @@ use super::status::HandlerStatus;
 pub const BUCKETS: usize = 26;
 
 /// What times in [`Counters`] count from.
-pub(super) static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Makes what all processes share and what is made when it is first asked for: a child that is forked meanwhile would
+/// wait for it for ever.
+pub(crate) fn prepare_for_forks() {
+    LazyLock::force(&EPOCH);
+}
 
 /// What the status page asks of a server.
 pub trait Monitor: Send + Sync + 'static {

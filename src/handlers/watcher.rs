@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::Loader;
+use super::loader::Loader;
 use super::registry::{Inputs, Registry};
 use super::resource::is_handler_name;
 use super::watches::{Change, Event, Watches, reason};

@@ -2,8 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use crate::handlers::history::reloads;
-use crate::handlers::traffic::{BUCKETS, Monitor, State, bucket_end};
+use crate::handlers::{BUCKETS, Monitor, State, bucket_end, reloads};
 
 /// All metrics.
 pub(super) fn metrics(monitor: &dyn Monitor) -> String {

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::SystemTime;
 
+use super::super::digest::digest;
 use super::super::map_file::MapProblem;
 use super::super::testing::{PATIENCE, Place, StubLoader, served, text};
 use super::*;
@@ -104,7 +105,7 @@ fn publishes_what_changed_and_nothing_else() {
     assert_eq!(after.generation(), before.generation() + 1);
     assert!(Arc::ptr_eq(&before.handlers["/b"], &after.handlers["/b"]));
     assert_eq!((before.handlers["/a"].version, after.handlers["/a"].version), (1, 2));
-    assert_eq!(after.handlers["/a"].digest, reload::digest(b"a2"));
+    assert_eq!(after.handlers["/a"].digest, digest(b"a2"));
     assert_eq!(served(&before), [("/a", "a1"), ("/b", "b1"), ("/c", "c1")], "a snapshot never changes");
 }
 
@@ -353,7 +354,7 @@ fn a_file_that_changes_while_it_is_loaded_is_loaded_again() {
     registry.refresh();
     let snapshot = registry.snapshot();
     assert_eq!(served(&snapshot), [("/a", "a2")]);
-    assert_eq!(snapshot.handlers["/a"].digest, reload::digest(b"a2"));
+    assert_eq!(snapshot.handlers["/a"].digest, digest(b"a2"));
     assert_eq!(place.loader.loads(), 2);
     assert!(registry.refresh().is_empty());
 }

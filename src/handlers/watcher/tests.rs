@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::registry::Snapshot;
+use super::super::snapshot::Snapshot;
 use super::super::testing::{PATIENCE, Place, StubLoader, served, text};
 use super::*;
 
