@@ -71,8 +71,8 @@ impl<L: Loader> Loader for Counting<L> {
     type Suite = L::Suite;
     type Renewal = L::Renewal;
 
-    fn load(&self, path: &Path) -> Loaded<L::Suite> {
-        let loaded = self.loader.load(path);
+    fn load(&self, path: &Path, source: &[u8]) -> Loaded<L::Suite> {
+        let loaded = self.loader.load(path, source);
         self.progress.advance();
         loaded
     }

@@ -26,7 +26,7 @@ pub(super) struct FileState<S> {
     content: Content,
     /// Whether the file had been left alone for long enough that an equal stamp means equal bytes.
     settled: bool,
-    /// Of the bytes that were tried last; `None`: none could be, or they changed meanwhile.
+    /// Of the bytes that were tried last; `None`: none could be read.
     digest: Option<Digest>,
     /// The last good version.
     pub(super) handler: Option<Arc<Handler<S>>>,
@@ -67,6 +67,9 @@ pub(super) enum Examined<S> {
 pub(super) struct Load<S> {
     candidate: Candidate,
     settled: bool,
+    /// The file's bytes.
+    source: Vec<u8>,
+    /// Of these bytes.
     digest: Digest,
     last_good: Option<Arc<Handler<S>>>,
 }
@@ -91,11 +94,12 @@ pub(super) fn examine<S>(candidate: Candidate, known: Option<&FileState<S>>, sta
         return Examined::Known(FileState { links: candidate.links, ..known.clone() }, false);
     }
     let settled = is_settled(&stamp);
-    let digest = match read_regular(&candidate.path) {
-        Ok(bytes) => digest(&bytes),
+    let source = match read_regular(&candidate.path) {
+        Ok(bytes) => bytes,
         Err(error) if is_absent(&error) => return Examined::Gone,
         Err(error) => return unloadable(candidate, known, last_good, cannot_be_read(&error)),
     };
+    let digest = digest(&source);
     // A file that failed and was saved again as it was is tried again: what it needs may be there now.
     let same_bytes = known.filter(|known| {
         !stale && known.digest == Some(digest) && (known.error.is_none() || same_stamp.is_some())
@@ -104,7 +108,7 @@ pub(super) fn examine<S>(candidate: Candidate, known: Option<&FileState<S>>, sta
         let (content, links) = (candidate.content, candidate.links);
         return Examined::Known(FileState { content, settled, links, ..known.clone() }, false);
     }
-    Examined::Load(Load { candidate, settled, digest, last_good: last_good.cloned() })
+    Examined::Load(Load { candidate, settled, source, digest, last_good: last_good.cloned() })
 }
 
 /// The state of a file that the loader was not asked for, with the handler that stays.
@@ -143,11 +147,8 @@ impl<S: Send + Sync + 'static> Load<S> {
 
     /// Loads the file. Takes as long as its code does.
     pub(super) fn run<L: Loader<Suite = S>>(self, loader: &L) -> FileState<S> {
-        let Self { candidate, settled, digest: before, last_good } = self;
-        let Loaded { suite, depends_on } = loader.load(&candidate.path);
-        // The loader read the file on its own. If it changed since we did, which bytes the suite is made of is
-        // unknown, and the next look at the file loads it again.
-        let unchanged = read_regular(&candidate.path).is_ok_and(|bytes| digest(&bytes) == before);
+        let Self { candidate, settled, source, digest, last_good } = self;
+        let Loaded { suite, depends_on } = loader.load(&candidate.path, &source);
         let (handler, error) = match suite {
             Ok(suite) => {
                 let handler = candidate.resource.clone().map(|resource| {
@@ -157,7 +158,7 @@ impl<S: Send + Sync + 'static> Load<S> {
                         suite: Arc::new(suite),
                         version: last_good.as_ref().map_or(1, |old| old.version + 1),
                         loaded_at: SystemTime::now(),
-                        digest: before,
+                        digest,
                         error: None,
                         depends_on: depends_on.clone(),
                         usage: last_good.as_ref().map_or_else(Usage::default, |old| old.usage.next()),
@@ -174,8 +175,8 @@ impl<S: Send + Sync + 'static> Load<S> {
         FileState {
             resource: candidate.resource,
             content: candidate.content,
-            settled: settled && unchanged,
-            digest: unchanged.then_some(before),
+            settled,
+            digest: Some(digest),
             handler,
             error,
             links: candidate.links,
@@ -230,19 +231,16 @@ mod tests {
         assert_eq!(suite(&second), "a2");
     }
 
-    /// A loader to which the file looks other than to everybody else.
-    struct Elsewhere;
+    /// A loader whose files change while they load.
+    struct Changing;
 
-    impl Loader for Elsewhere {
+    impl Loader for Changing {
         type Suite = String;
         type Renewal = ();
 
-        fn load(&self, path: &Path) -> Loaded<String> {
-            let before = fs::read_to_string(path).unwrap();
-            fs::write(path, "passing").unwrap();
-            let suite = fs::read_to_string(path).unwrap();
-            fs::write(path, before + "!").unwrap();
-            Loaded { suite: Ok(suite), depends_on: Vec::new() }
+        fn load(&self, path: &Path, source: &[u8]) -> Loaded<String> {
+            fs::write(path, "after").unwrap();
+            Loaded { suite: Ok(String::from_utf8_lossy(source).into_owned()), depends_on: Vec::new() }
         }
 
         fn renew(&self, _: &[PathBuf]) {}
@@ -252,12 +250,19 @@ mod tests {
 
     #[test]
     fn what_changed_under_the_loader_is_loaded_again() {
-        let place = Place::with(&[("a_wsh.py", "a")]);
-        let first = loaded(&Elsewhere, candidate(&place), None);
-        assert_eq!(suite(&first), "passing");
-        // Back to the bytes that were there when the load began.
-        place.write("a_wsh.py", "a");
+        let place = Place::with(&[("a_wsh.py", "before")]);
+        let first = loaded(&Changing, candidate(&place), None);
+        assert_eq!(suite(&first), "before");
+        assert_eq!(first.handler.as_ref().unwrap().digest, digest(b"before"));
         let second = loaded(&StubLoader::default(), candidate(&place), Some(&first));
-        assert_eq!(suite(&second), "a");
+        assert_eq!(suite(&second), "after");
+    }
+
+    #[test]
+    fn what_changed_under_the_loader_and_back_is_known() {
+        let place = Place::with(&[("a_wsh.py", "before")]);
+        let first = loaded(&Changing, candidate(&place), None);
+        place.write("a_wsh.py", "before");
+        assert!(matches!(examine(candidate(&place), Some(&first), false), Examined::Known(_, false)));
     }
 }

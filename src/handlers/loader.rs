@@ -13,8 +13,8 @@ pub trait Loader: Send + Sync + 'static {
     /// What [`renew`](Self::renew) has begun. Dropped when the files that need the helpers have been loaded.
     type Renewal: Send + Sync + 'static;
 
-    /// Runs the file `path`. May block for as long as the file's imports do.
-    fn load(&self, path: &Path) -> Loaded<Self::Suite>;
+    /// Runs the file `path`, whose bytes are `source`. May block for as long as the file's imports do.
+    fn load(&self, path: &Path, source: &[u8]) -> Loaded<Self::Suite>;
 
     /// Makes the next loads import the helper modules in `changed` anew, and those that import them. What is
     /// loaded already keeps what it has. May block as [`load`](Self::load) does.

@@ -90,13 +90,13 @@ impl Loader for StubLoader {
     type Suite = String;
     type Renewal = ();
 
-    fn load(&self, path: &Path) -> Loaded<String> {
+    fn load(&self, path: &Path, source: &[u8]) -> Loaded<String> {
         if self.shared.running.fetch_add(1, Ordering::SeqCst) > 0 {
             self.shared.overlaps.fetch_add(1, Ordering::SeqCst);
         }
         self.shared.loads.fetch_add(1, Ordering::SeqCst);
         self.pass_gate(path);
-        let text = fs::read_to_string(path).unwrap_or_else(|error| format!("FAIL {error}"));
+        let text = String::from_utf8_lossy(source).into_owned();
         self.shared.running.fetch_sub(1, Ordering::SeqCst);
         let depends_on = text.split_once("needs ").map(|(_, helper)| path.with_file_name(helper));
         let suite = if text.starts_with("FAIL") {
