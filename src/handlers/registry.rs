@@ -66,6 +66,16 @@ impl<L: Loader> Registry<L> {
     /// Loads every handler file and reads the alias file. Files that fail to load are warnings in the
     /// snapshot; that a directory or the alias file cannot be read is an error.
     pub fn open(config: &HandlersConfig, loader: L) -> Result<Self, StartError> {
+        Self::open_showing(config, loader, |_, _| {})
+    }
+
+    /// As [`Self::open`]; `show` is told how many files have been tried, and of how many, before the first one and
+    /// after each.
+    pub fn open_showing(
+        config: &HandlersConfig,
+        loader: L,
+        show: impl FnMut(usize, usize),
+    ) -> Result<Self, StartError> {
         let tree = HandlerTree::open(config)?;
         let map_path = config.map_file.as_deref().map(readable_file).transpose()?;
         let registry = Self {
@@ -79,28 +89,26 @@ impl<L: Loader> Registry<L> {
             published: Condvar::new(),
             current: ArcSwap::from_pointee(Snapshot::empty()),
         };
-        registry.load_first();
+        registry.load_first(show);
         Ok(registry)
     }
 
     /// Loads everything on this thread: handlers of the start may set signal handlers, and nothing is served
     /// before all have been tried.
-    fn load_first(&self) {
+    fn load_first(&self, mut show: impl FnMut(usize, usize)) {
         let mut files = self.files.lock();
         let mut report = ReloadReport::default();
         let notice = SlowLoads::new();
-        for load in files.look(&self.tree, &Scope::Everything, &mut report).0 {
+        let (loads, _) = files.look(&self.tree, &Scope::Everything, &mut report);
+        let total = loads.len();
+        show(0, total);
+        for (done, load) in (1..).zip(loads) {
             let path = load.path().to_owned();
             notice.begins(&path);
             files.take_in(path, Finished::run(load, &*self.loader), &mut report);
+            show(done, total);
         }
         self.conclude(&mut files, &mut report);
-    }
-
-    /// How many handler files there are to load. Reads the tree.
-    pub fn count(config: &HandlersConfig) -> Result<u64, StartError> {
-        let (candidates, _) = HandlerTree::open(config)?.scan();
-        Ok(u64::try_from(candidates.len()).unwrap_or(u64::MAX))
     }
 
     /// What is loaded now. Waits for nothing, not even for a reload that is under way.
@@ -296,12 +304,6 @@ impl<L: Loader> Registry<L> {
         }
         self.read_map(&mut files.map, report);
         self.publish(files, report);
-    }
-
-    /// Whether the code of a file runs that a refresh did not wait for. Waits for a reload that is under way.
-    #[must_use]
-    pub fn is_loading(&self) -> bool {
-        !self.files.lock().loading.is_empty()
     }
 
     /// The paths whose changes can change what is served. Waits for a reload that is under way.
