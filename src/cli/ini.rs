@@ -47,7 +47,7 @@ struct Section {
 
 /// The entries of section `name` in `text`: those of `[DEFAULT]` first, then the others in the order of the
 /// file. Names are in lower case, values of several lines are joined with line feeds, `%(name)s` is replaced.
-pub fn section(text: &str, name: &str) -> Result<Vec<(String, String)>, IniError> {
+pub fn ini_section(text: &str, name: &str) -> Result<Vec<(String, String)>, IniError> {
     let sections = read(text)?;
     let named = |wanted: &str| sections.iter().find(|section| section.name == wanted);
     let section = named(name).ok_or_else(|| IniError::NoSection(name.to_owned()))?;
@@ -248,7 +248,7 @@ mod tests {
             ("[pywebsocket]\nb=\na=%(b)s x\n", Some(&[("b", ""), ("a", " x")])),
         ];
         for (text, expected) in table {
-            let entries = section(text, "pywebsocket").ok();
+            let entries = ini_section(text, "pywebsocket").ok();
             let expected = expected.map(|entries| {
                 entries
                     .iter()
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn takes_the_mark_that_windows_editors_begin_with() {
-        let entries = section("\u{feff}[pywebsocket]\na=1\n", "pywebsocket").unwrap();
+        let entries = ini_section("\u{feff}[pywebsocket]\na=1\n", "pywebsocket").unwrap();
         assert_eq!(entries, [("a".to_owned(), "1".to_owned())]);
     }
 }

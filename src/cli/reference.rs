@@ -3,7 +3,10 @@
 
 use std::ffi::OsString;
 
-use super::{UsageError, matches, reference_command, value};
+use super::command::reference_command;
+use super::parse::matches;
+use super::usage::UsageError;
+use super::value;
 
 /// A value as argparse would give it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::{Invocation, Options, UsageError, Value, command, names, parse, reference_options};
+use super::super::command::command;
+use super::super::{Invocation, Options, UsageError, Value, names, parse, reference_options};
 use super::{TOKEN, args, options};
 use crate::config::{LogFormat, LogLevel};
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use clap::error::ErrorKind;
 
-use super::super::{Invocation, command, parse, usage};
+use super::super::command::command;
+use super::super::{Invocation, parse, usage};
 use super::{TOKEN, args, refused};
 
 #[test]
