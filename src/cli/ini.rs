@@ -144,7 +144,8 @@ fn interpolate(
     depth: u32,
     whole: &mut String,
 ) -> Result<(), String> {
-    if depth > MAX_DEPTH {
+    // Python: a value that refers to nothing is no step.
+    if depth > MAX_DEPTH && value.contains('%') {
         return Err("it refers to itself, or too deep".to_owned());
     }
     let mut rest = value;
@@ -245,6 +246,7 @@ mod tests {
             ("[pywebsocket]\na=x\n ;c\n  y\n", Some(&[("a", "x\ny")])),
             ("[pywebsocket]\nport\n = 80\n", None),
             ("[pywebsocket]\na=%()s\n", None),
+            ("[pywebsocket]\nb)c=1\na=%(b)c)s\n", None),
             ("[pywebsocket]\nb=\na=%(b)s x\n", Some(&[("b", ""), ("a", " x")])),
         ];
         for (text, expected) in table {
@@ -257,6 +259,26 @@ mod tests {
             });
             assert_eq!(entries, expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn values_refer_to_others_ten_deep() {
+        let chain = |length: usize| {
+            let links: String = (0..length).map(|link| format!("a{link}=%(a{})s\n", link + 1)).collect();
+            ini_section(&format!("[pywebsocket]\n{links}a{length}=x\n"), "pywebsocket")
+        };
+        let entries = chain(10).unwrap();
+        assert!(entries.len() == 11 && entries.iter().all(|(_, value)| value == "x"), "{entries:?}");
+        assert_eq!(
+            chain(11).unwrap_err().to_string().split(';').next(),
+            Some("a0: it refers to itself, or too deep")
+        );
+    }
+
+    #[test]
+    fn the_defaults_can_be_asked_for() {
+        let entries = ini_section("[DEFAULT]\na=1\n[other]\na=2\n", "DEFAULT").unwrap();
+        assert_eq!(entries, [("a".to_owned(), "1".to_owned())]);
     }
 
     #[test]
