@@ -138,14 +138,25 @@ mod tests {
     }
 
     #[test]
+    fn white_space_is_pythons() {
+        let file = parsed("/a\u{1c}/b\n/c\u{1f}/d\n/e\u{a0}/f\n\u{1d}\n".as_bytes());
+        assert_eq!(pairs(&file), [("/a", "/b", 1), ("/c", "/d", 2), ("/e", "/f", 3)]);
+        assert_eq!(file.problems, []);
+        // Not among it.
+        assert_eq!(parsed(b"/a\x1b/b\n").problems.len(), 1);
+    }
+
+    #[test]
     fn complains_about_other_lines_by_file_and_number() {
         // Each checked against the reference's pattern: indented, space after, one word, three words.
-        let wrong: [&[u8]; 6] = [b" /a /b", b"/a /b ", b"/a", b"/a /b /c", b" # indented", b"/a\xff /b"];
+        let wrong: [&[u8]; 8] =
+            [b" /a /b", b" /a", b"/a /b ", b"/a ", b"/a", b"/a /b /c", b" # indented", b"/a\xff /b"];
         for line in wrong {
             let file = parsed(&[b"/x /y\n", line, b"\n/z /y\n"].concat());
             assert_eq!(pairs(&file), [("/x", "/y", 1), ("/z", "/y", 3)], "{line:?}");
             let [MapProblem::Line(text)] = &file.problems[..] else { panic!("{line:?}: {file:?}") };
             assert!(text.starts_with("Wrong format in map file: map.txt:2: "), "{text}");
+            assert_eq!(file.problems[0].to_string(), *text);
         }
     }
 
