@@ -45,5 +45,5 @@ pub use resource::{is_handler_name, lookup_key, resource_of};
 pub use snapshot::Snapshot;
 pub use status::HandlerStatus;
 pub(crate) use traffic::prepare_for_forks;
-pub use traffic::{BUCKETS, ConnectionStatus, Counters, Monitor, State, Totals, bucket_end};
+pub use traffic::{Activity, BUCKETS, ConnectionStatus, Counters, Monitor, Totals, bucket_end};
 pub use watcher::watch;

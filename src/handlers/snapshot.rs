@@ -56,7 +56,7 @@ impl<S> Snapshot<S> {
     ///
     /// [`Registry::add_alias`](super::registry::Registry::add_alias) does this so that it outlives reloads.
     #[must_use]
-    pub fn with_alias(&self, alias: &str, existing: &str) -> Option<Self> {
+    pub(super) fn with_alias(&self, alias: &str, existing: &str) -> Option<Self> {
         let mut handlers = self.handlers.clone();
         insert_alias(&mut handlers, alias, existing).then(|| Self {
             generation: self.generation + 1,
@@ -87,7 +87,7 @@ impl<S> Snapshot<S> {
 
     /// The handler whose file is `path`.
     #[must_use]
-    pub fn by_path(&self, path: &Path) -> Option<&Arc<Handler<S>>> {
+    pub(super) fn by_path(&self, path: &Path) -> Option<&Arc<Handler<S>>> {
         self.handlers.values().find(|handler| handler.path == path)
     }
 

@@ -16,9 +16,9 @@ use super::snapshot::Snapshot;
 use crate::config::HandlersConfig;
 
 /// No test waits longer for something that should happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TEST_LIMIT: Duration = Duration::from_secs(20);
 
-/// A suite is the file's text. A text that begins with `FAIL` does not load; what stands behind `needs ` names a
+/// A suite is the file's text. A text that begins with `FAIL` does not load; what follows `needs ` names a
 /// helper module beside the file.
 #[derive(Clone, Default)]
 pub struct StubLoader {
@@ -49,7 +49,7 @@ pub struct Blocked {
 impl Blocked {
     /// Waits until the load has come to the gate.
     pub fn wait(&self) {
-        self.reached.recv_timeout(PATIENCE).expect("the file is not loaded");
+        self.reached.recv_timeout(TEST_LIMIT).expect("the file is not loaded");
     }
 
     /// Lets the load go on.

@@ -284,7 +284,7 @@ impl<L: Loader> Reloader<L> {
     fn watch_new(&mut self) {
         let mut above: Option<PathBuf> = None;
         for directory in mem::take(&mut self.directories) {
-            // What lies below a directory comes behind it, and is done with it.
+            // What lies below a directory comes after it, and is done with it.
             if above.as_ref().is_some_and(|above| directory.starts_with(above)) {
                 continue;
             }

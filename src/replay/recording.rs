@@ -29,7 +29,7 @@ const LINE_COST: usize = 256;
 #[derive(Debug, PartialEq)]
 pub(super) struct Recording {
     /// In the order in which they were opened.
-    pub(super) connections: Vec<Connection>,
+    pub(super) connections: Vec<RecordedConnection>,
     /// What happened on all of them, in the order of its times.
     pub(super) steps: Vec<Step>,
     /// The number of a last line that was not written to its end.
@@ -40,7 +40,7 @@ pub(super) struct Recording {
 
 /// A connection as it was recorded.
 #[derive(Debug, PartialEq)]
-pub(super) struct Connection {
+pub(super) struct RecordedConnection {
     /// What was asked for, for people.
     pub(super) resource: String,
     /// All that the server sent.
@@ -212,7 +212,7 @@ impl Reader {
         self.kept += resource.len();
         let connection = self.recording.connections.len();
         self.open.insert(number, connection);
-        self.recording.connections.push(Connection {
+        self.recording.connections.push(RecordedConnection {
             resource: resource.to_owned(),
             sent: Vec::new(),
             is_whole: false,

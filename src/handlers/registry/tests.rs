@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::super::digest::digest;
 use super::super::map_file::MapProblem;
-use super::super::testing::{PATIENCE, Place, StubLoader, served, text};
+use super::super::testing::{Place, StubLoader, TEST_LIMIT, served, text};
 use super::*;
 
 fn start_error(config: &HandlersConfig) -> StartError {
@@ -279,7 +279,7 @@ fn a_new_file_waits_for_a_helper_that_is_being_renewed() {
     assert_eq!((text(&registry.snapshot(), "/b"), place.loader.loads()), (None, 2));
     let before = registry.snapshot().generation;
     blocked.release();
-    let after = registry.wait_for_generation(before + 1, PATIENCE).expect("a refresh");
+    let after = registry.wait_for_generation(before + 1, TEST_LIMIT).expect("a refresh");
     assert_eq!(text(&after, "/b").as_deref(), Some("b needs h.py"));
     assert_eq!(place.loader.loads(), 4, "both again");
 }
@@ -296,7 +296,7 @@ fn a_file_whose_helper_is_renewed_while_it_is_loaded_is_loaded_again() {
     registry.refresh();
     let (before, loads) = (registry.snapshot().generation, place.loader.loads());
     blocked.release();
-    let after = registry.wait_for_generation(before + 1, PATIENCE).expect("a refresh");
+    let after = registry.wait_for_generation(before + 1, TEST_LIMIT).expect("a refresh");
     assert_eq!(text(&after, "/b").as_deref(), Some("b needs h.py"));
     assert_eq!(place.loader.loads(), loads + 1, "b again");
 }
@@ -366,7 +366,7 @@ fn waits_for_a_generation() {
     assert!(registry.wait_for_generation(2, Duration::ZERO).is_none());
     place.write("a_wsh.py", "a2");
     thread::scope(|scope| {
-        let wait = scope.spawn(|| registry.wait_for_generation(2, PATIENCE));
+        let wait = scope.spawn(|| registry.wait_for_generation(2, TEST_LIMIT));
         registry.refresh();
         assert_eq!(served(&wait.join().unwrap().unwrap()), [("/a", "a2")]);
     });
