@@ -31,8 +31,22 @@ pub enum IniError {
         /// The entry's name.
         key: String,
         /// What is wrong with its value.
-        wrong: String,
+        wrong: ReferenceError,
     },
+}
+
+/// Why a value that refers to others cannot be put together.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    /// Python would go no further.
+    #[error("it refers to itself, or too deep")]
+    TooDeep,
+    /// A percent sign is none that Python would take.
+    #[error("a % must be followed by % or (NAME)s")]
+    Malformed,
+    /// There is no entry of this name.
+    #[error("there is no {0} for %({0})s")]
+    Unknown(String),
 }
 
 /// One entry: its name in lower case, and the lines of its value.
@@ -143,10 +157,10 @@ fn interpolate(
     value: &str,
     depth: u32,
     whole: &mut String,
-) -> Result<(), String> {
+) -> Result<(), ReferenceError> {
     // Python: a value that refers to nothing is no step.
     if depth > MAX_DEPTH && value.contains('%') {
-        return Err("it refers to itself, or too deep".to_owned());
+        return Err(ReferenceError::TooDeep);
     }
     let mut rest = value;
     while let Some((before, after)) = rest.split_once('%') {
@@ -160,11 +174,11 @@ fn interpolate(
         // A name ends at the first bracket.
         let Some((name, after)) = reference.filter(|(name, _)| !name.is_empty() && !name.contains(')'))
         else {
-            return Err("a % must be followed by % or (NAME)s".to_owned());
+            return Err(ReferenceError::Malformed);
         };
         let name = name.to_lowercase();
         let Some((_, value)) = entries.iter().find(|(key, _)| *key == name) else {
-            return Err(format!("there is no {name} for %({name})s"));
+            return Err(ReferenceError::Unknown(name));
         };
         interpolate(entries, value, depth + 1, whole)?;
         rest = after;
@@ -264,8 +278,10 @@ mod tests {
     #[test]
     fn values_refer_to_others_ten_deep() {
         let chain = |length: usize| {
-            let links: String = (0..length).map(|link| format!("a{link}=%(a{})s\n", link + 1)).collect();
-            ini_section(&format!("[pywebsocket]\n{links}a{length}=x\n"), "pywebsocket")
+            let mut lines = vec!["[pywebsocket]".to_owned()];
+            lines.extend((0..length).map(|link| format!("a{link}=%(a{})s", link + 1)));
+            lines.push(format!("a{length}=x"));
+            ini_section(&lines.join("\n"), "pywebsocket")
         };
         let entries = chain(10).unwrap();
         assert!(entries.len() == 11 && entries.iter().all(|(_, value)| value == "x"), "{entries:?}");
