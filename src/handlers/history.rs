@@ -50,6 +50,6 @@ pub fn reloads() -> Vec<Reload> {
 }
 
 /// Gives this process, a forked child, a history of its own.
-pub(crate) fn renew_after_fork() {
+pub(super) fn renew_after_fork() {
     HISTORY.renew();
 }

@@ -36,7 +36,6 @@ mod watches;
 
 pub use digest::Digest;
 pub use handler::{Handler, InUse};
-pub(crate) use history::renew_after_fork;
 pub use history::{Reload, reloads};
 pub use loader::{LoadError, Loaded, Loader};
 pub use map_file::{Alias, MapFile, MapProblem};
@@ -44,6 +43,15 @@ pub use registry::Registry;
 pub use resource::{is_handler_name, lookup_key, resource_of};
 pub use snapshot::Snapshot;
 pub use status::HandlerStatus;
-pub(crate) use traffic::prepare_for_forks;
 pub use traffic::{Activity, BUCKETS, ConnectionStatus, Counters, Monitor, Totals, bucket_end};
 pub use watcher::watch;
+
+/// Makes what all processes share and what is made when it is first asked for.
+pub(crate) fn prepare_for_forks() {
+    traffic::prepare_for_forks();
+}
+
+/// Gives this process, a forked child, its own of what each process has one of.
+pub(crate) fn renew_after_fork() {
+    history::renew_after_fork();
+}

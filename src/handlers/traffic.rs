@@ -19,7 +19,7 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Makes what all processes share and what is made when it is first asked for: a child that is forked meanwhile would
 /// wait for it for ever.
-pub(crate) fn prepare_for_forks() {
+pub(super) fn prepare_for_forks() {
     LazyLock::force(&EPOCH);
 }
 
