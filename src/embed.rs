@@ -30,8 +30,7 @@ use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, 
 use crate::deadline;
 use crate::descriptors;
 use crate::error::StartError;
-use crate::handlers::registry::Registry;
-use crate::handlers::watcher;
+use crate::handlers::{self, Registry};
 use crate::http::cgi::{RulesError, ScriptRules, is_program};
 use crate::http::policy::{PolicyError, PolicySource};
 use crate::panics;
@@ -240,7 +239,7 @@ impl Server {
         descriptors::keep_standard();
         let start = || -> Result<_, StartError> {
             let watcher = if self.config.handlers.reload {
-                Some(watcher::watch(Arc::clone(&self.registry), &self.config.handlers)?)
+                Some(handlers::watch(Arc::clone(&self.registry), &self.config.handlers)?)
             } else {
                 None
             };

@@ -4,6 +4,7 @@
 //! costs one connection at most and is reported where it happens (`bridge::exceptions` maps what a handler
 //! raises to statuses and close codes).
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -131,12 +132,15 @@ pub enum StartError {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// `wshost check` could not explain or convert a file.
+    /// `wshost check` could not explain or convert a file: what Python said.
     #[error("check: {0}")]
-    Check(String),
+    Examine(String),
+    /// `wshost check` got an explanation of a file that is none.
+    #[error("check: {0}")]
+    Explanation(serde_json::Error),
     /// `wshost replay` has nothing to replay, or nobody to replay it to.
     #[error("replay: {0}")]
-    Replay(String),
+    Replay(Box<dyn Error + Send + Sync>),
     /// Python could not be started.
     #[error("cannot start Python: {0}")]
     Python(String),

@@ -18,6 +18,7 @@
 //! - [`status`] – the status page: JSON, Prometheus, and a page that shows it live
 //! - [`http`] – request heads, error pages, files
 //! - [`websocket`] – pure: handshake, header grammar, frames, messages, deflate, close codes
+//! - [`handover`] – what goes from the server to a handler's thread
 //! - [`handlers`] – which file serves which resource: registry, watcher, reload
 //! - [`trace`] – `--trace`: the bytes of connections in a file; [`replay`] – `wshost replay`: the same again
 //! - [`patience`] – how long a peer is waited for that takes or sends nothing
@@ -36,6 +37,7 @@ pub mod embed;
 pub mod error;
 pub mod forks;
 pub mod handlers;
+pub mod handover;
 pub mod http;
 pub mod logging;
 pub mod panics;

@@ -11,9 +11,7 @@ use crate::bridge::loader::PythonLoader;
 use crate::bridge::{interpreter, limits, python_logging, running};
 use crate::cli::{self, Invocation, Options};
 use crate::error::StartError;
-use crate::handlers::registry::Registry;
-use crate::handlers::traffic::Monitor;
-use crate::handlers::watcher;
+use crate::handlers::{self, Monitor, Registry};
 use crate::server::ReadyDescriptor;
 use crate::status::Status;
 use crate::{check, descriptors, logging, panics, python_files, replay, scaffold, server};
@@ -93,7 +91,7 @@ fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartEr
     let registry = Arc::new(Registry::open(&config.handlers, loader)?);
     registry.snapshot().log_problems();
     let _watcher = if config.handlers.reload {
-        Some(watcher::watch(Arc::clone(&registry), &config.handlers)?)
+        Some(handlers::watch(Arc::clone(&registry), &config.handlers)?)
     } else {
         None
     };

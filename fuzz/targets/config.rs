@@ -1,6 +1,6 @@
 //! Files of options, in Python's dialect of INI.
 
-use wshost::cli::ini::{IniError, section};
+use wshost::cli::{IniError, ini_section};
 
 /// The section that is asked for.
 const NAME: &str = "pywebsocket";
@@ -8,12 +8,12 @@ const NAME: &str = "pywebsocket";
 /// Takes `data` for such a file.
 pub fn run(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let found = section(&text, NAME);
+    let found = ini_section(&text, NAME);
     // All line ends are the same, and so is one more at the end.
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
     for other in [lines.clone(), lines.replace('\n', "\r\n"), lines.replace('\n', "\r"), lines.clone() + "\n"]
     {
-        assert_eq!(section(&other, NAME), found, "{other:?}");
+        assert_eq!(ini_section(&other, NAME), found, "{other:?}");
     }
     match found {
         Ok(entries) => check(&entries, &lines),
@@ -45,6 +45,6 @@ fn check(entries: &[(String, String)], lines: &str) {
             let value = value.replace('%', "%%").replace('\n', "\n  ");
             written += &[name, " = ", &value, "\n"].concat();
         }
-        assert_eq!(section(&written, NAME).as_deref(), Ok(entries), "{written:?}");
+        assert_eq!(ini_section(&written, NAME).as_deref(), Ok(entries), "{written:?}");
     }
 }

@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use wshost::handlers::map_file::{Alias, MapFile, MapProblem, parse};
+use wshost::handlers::{Alias, MapFile, MapProblem};
 
 /// Takes `data` for such a file.
 pub fn run(data: &[u8]) {
     let path = Path::new("map");
-    let file = parse(path, data);
+    let file = MapFile::parse(path, data);
     assert_eq!(file, model(data));
     let written: Vec<u8> = file
         .aliases
         .iter()
         .flat_map(|alias| format!("{} {}\r\n", alias.alias, alias.resource).into_bytes())
         .collect();
-    let again = parse(path, &written);
+    let again = MapFile::parse(path, &written);
     assert_eq!(again.problems, []);
     let pairs = |file: &MapFile| -> Vec<(String, String)> {
         file.aliases.iter().map(|alias| (alias.alias.clone(), alias.resource.clone())).collect()

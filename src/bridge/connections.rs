@@ -14,7 +14,7 @@ use super::socket::Socket;
 use crate::bridge::cached::intern;
 use crate::config::LINGER_AT_STOP;
 use crate::deadline;
-use crate::handlers::traffic::{ConnectionStatus, Totals};
+use crate::handlers::{ConnectionStatus, Totals};
 use crate::per_process::{self, PerProcess};
 use crate::websocket::close::encode_body;
 use crate::websocket::frame::{FrameHeader, opcode};

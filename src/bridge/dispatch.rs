@@ -22,9 +22,7 @@ use super::python_logging::{Level, Logger, repr, traceback};
 use crate::bridge::cached::intern;
 use crate::config::HandlersConfig;
 use crate::error::StartError;
-use crate::handlers::map_file::{self, MapProblem};
-use crate::handlers::registry::{Handler, Registry, Snapshot};
-use crate::handlers::resource;
+use crate::handlers::{self, Handler, MapFile, MapProblem, Registry, Snapshot};
 use crate::http::root::read_regular;
 use crate::per_process::Process;
 use crate::shutdown::exit_at_once;
@@ -107,7 +105,7 @@ impl Dispatcher {
         resource: &str,
         registry: Arc<Registry<PythonLoader>>,
     ) -> Self {
-        let key = resource::lookup_key(resource).0.to_owned();
+        let key = handlers::lookup_key(resource).0.to_owned();
         Self(Source::Connection { handler, key, registry })
     }
 
@@ -276,7 +274,7 @@ impl Dispatcher {
         resource: &str,
     ) -> PyResult<Option<Bound<'py, HandlerSuite>>> {
         if let Source::Connection { handler, key, .. } = &self.0
-            && resource::lookup_key(resource) == (key.as_str(), false)
+            && handlers::lookup_key(resource) == (key.as_str(), false)
         {
             return Ok(Some(handler.suite.bind(py).clone()));
         }
@@ -367,7 +365,7 @@ type Alias = (String, String);
 pub fn read_map_file(py: Python<'_>, path: PathBuf) -> PyResult<(Vec<Alias>, Vec<String>)> {
     let from = path.clone();
     let bytes = interruptible(py, move || read_regular(&from))??;
-    let file = map_file::parse(&path, &bytes);
+    let file = MapFile::parse(&path, &bytes);
     let aliases = file.aliases.into_iter().map(|alias| (alias.alias, alias.resource)).collect();
     let problems = file.problems.into_iter().map(|problem| match problem {
         MapProblem::Line(text) | MapProblem::Target(text) => text,
@@ -384,14 +382,14 @@ fn real_path(py: Python<'_>, path: &Path) -> PyResult<PathBuf> {
 #[pyfunction(name = "_is_handler_name")]
 #[must_use]
 pub fn is_handler_name(name: PathBuf) -> bool {
-    resource::is_handler_name(name.as_os_str())
+    handlers::is_handler_name(name.as_os_str())
 }
 
 /// The resource that the handler file `path` serves when resources count from `root`; `None`: it serves none.
 #[pyfunction(name = "_resource_of")]
 #[must_use]
 pub fn resource_of(root: PathBuf, path: PathBuf) -> Option<String> {
-    resource::resource_of(&root, &path)
+    handlers::resource_of(&root, &path)
 }
 
 /// The reply of handlers without `web_socket_passive_closing_handshake`: `(1000, '')`.

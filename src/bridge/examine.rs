@@ -14,7 +14,7 @@ fn ask<T>(question: impl FnOnce(&Bound<'_, PyModule>) -> PyResult<T>) -> Result<
     Python::attach(|py| {
         py.import("wshost._examine")
             .and_then(|module| question(&module))
-            .map_err(|error| StartError::Check(error.value(py).to_string()))
+            .map_err(|error| StartError::Examine(error.value(py).to_string()))
     })
 }
 
@@ -31,7 +31,7 @@ pub fn examine(path: &Path, encoding: Option<&str>, error: Option<&LoadError>) -
     let text: String = ask(|module| {
         module.call_method1("examine", (path.as_os_str(), encoding, message, traceback))?.extract()
     })?;
-    serde_json::from_str(&text).map_err(|error| StartError::Check(error.to_string()))
+    serde_json::from_str(&text).map_err(StartError::Explanation)
 }
 
 /// The diff that makes a Python 2 file Python 3; `None`: it is none, or cannot be converted. With `write`, the

@@ -27,11 +27,8 @@ use super::threads;
 use super::transport::Duplex;
 use crate::config::PingConfig;
 use crate::descriptors;
-use crate::handlers::registry::{Handler, Registry};
-use crate::handlers::status::HandlerStatus;
-use crate::handlers::traffic::{ConnectionStatus, Monitor, Totals};
-use crate::handlers::usage::InUse;
-use crate::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
+use crate::handlers::{ConnectionStatus, Handler, HandlerStatus, InUse, Monitor, Registry, Totals};
+use crate::handover::{HandlerConnection, HandlerHost, ReadyHandler, UriFragmentError};
 use crate::http::error_page::{error_response, version_response};
 use crate::http::head::RequestHead;
 use crate::logging::LOG_SERVER;
@@ -68,7 +65,7 @@ impl PythonHost {
 }
 
 impl HandlerHost for PythonHost {
-    fn resolve(&self, resource: &str) -> Result<Option<Box<dyn ReadyHandler>>, FragmentError> {
+    fn resolve(&self, resource: &str) -> Result<Option<Box<dyn ReadyHandler>>, UriFragmentError> {
         let snapshot = self.registry.snapshot();
         Ok(match snapshot.resolve(resource)? {
             Some(handler) => Some(Box::new(Ready {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyModule, PyString};
+use pyo3::types::{PyBytes, PyModule, PyString};
 
 use super::dispatch::{HandlerSuite, Suite, default_passive_closing_handshake};
 use super::exceptions::DISPATCH;
@@ -34,16 +34,14 @@ impl PythonLoader {
         Ok(Self { encoding })
     }
 
-    fn read<'py>(&self, py: Python<'py>, path: &Path) -> Result<Bound<'py, PyAny>, LoadError> {
-        let keywords = PyDict::new(py);
-        let open = || {
-            keywords.set_item("encoding", &self.encoding)?;
-            let file = py.import("io")?.call_method("open", (path.as_os_str(),), Some(&keywords))?;
-            let source = file.call_method0("read");
-            file.call_method0("close")?;
-            source
+    /// The text of a file of these bytes, as Python's `open` reads it.
+    fn decode<'py>(&self, py: Python<'py>, source: &[u8]) -> Result<Bound<'py, PyAny>, LoadError> {
+        let decode = || {
+            let io = py.import("io")?;
+            let bytes = io.call_method1("BytesIO", (PyBytes::new(py, source),))?;
+            io.call_method1("TextIOWrapper", (bytes, &self.encoding))?.call_method0("read")
         };
-        open().map_err(|error| {
+        decode().map_err(|error| {
             let value = error.value(py);
             let message = if error.is_instance_of::<PyUnicodeDecodeError>(py) {
                 format!("cannot be decoded ({value}); name its encoding with --handler-encoding")
@@ -59,9 +57,9 @@ impl Loader for PythonLoader {
     type Suite = Suite;
     type Renewal = Renewal;
 
-    fn load(&self, path: &Path) -> Loaded<Suite> {
+    fn load(&self, path: &Path, source: &[u8]) -> Loaded<Suite> {
         attach_as_thread(|py| {
-            let source = self.read(py, path);
+            let source = self.decode(py, source);
             let suite = source.as_ref().map_err(Clone::clone).and_then(|source| {
                 let replaced = sourced(py, path, source)?;
                 match suite(&replaced.module) {

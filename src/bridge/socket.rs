@@ -18,7 +18,7 @@ use super::locks::Turn;
 use super::stack;
 use super::transport::Duplex;
 use crate::config::PingConfig;
-use crate::handlers::traffic::Counters;
+use crate::handlers::Counters;
 use crate::logging::LOG_REQUEST;
 use crate::websocket::frame::{FrameHeader, HeaderStep, LengthError, missing_in_field, opcode, parse_header};
 use crate::websocket::mask::apply_mask;

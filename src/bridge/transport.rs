@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustls::ServerConnection;
 use socket2::{SockRef, Socket};
 
-use crate::handlers::Transport;
+use crate::handover::Transport;
 use crate::trace::ConnectionTrace;
 
 /// How much is read from the socket at once under TLS, in bytes: two records of nearly the largest size.

@@ -1,27 +1,24 @@
 //! `wshost check`: loads every handler as the server would, and reports what is wrong and what to do.
+//!
+//! - `progress` – how far the loading is; `report` – what people read
 
 mod progress;
 mod report;
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bridge::loader::PythonLoader;
 use crate::bridge::{examine, python_logging};
 use crate::cli::{self, CheckOptions};
 use crate::config::Config;
 use crate::error::StartError;
-use crate::handlers::registry::{Registry, Snapshot};
-use crate::handlers::watcher;
+use crate::handlers::{self, Registry, Snapshot};
 use crate::logging;
-use progress::{Counting, Progress};
-
-/// How often it is looked whether files are done that take long to load.
-const LOOK: Duration = Duration::from_millis(10);
+use progress::Progress;
 
 /// Checks the handlers; `false`: one fails. With `--watch`, does not return.
 pub fn run(check: CheckOptions) -> Result<bool, StartError> {
@@ -31,20 +28,18 @@ pub fn run(check: CheckOptions) -> Result<bool, StartError> {
     logging::init(&config.log)?;
     python_logging::forward_to_log(&config.log)?;
     examine::prepare()?;
-    let progress = Progress::new(Registry::<PythonLoader>::count(&config.handlers)?, json);
-    let loader = Counting::new(PythonLoader::new(config.handlers.encoding.clone())?, progress.clone());
-    let registry = Arc::new(Registry::open(&config.handlers, loader)?);
-    while registry.is_loading() {
-        thread::sleep(LOOK);
-    }
+    let loader = PythonLoader::new(config.handlers.encoding.clone())?;
+    let progress = Progress::new(json);
+    let opened = Registry::open_showing(&config.handlers, loader, |done, total| progress.show(done, total));
     progress.clear();
+    let registry = Arc::new(opened?);
     if fix {
         return convert(&registry.snapshot(), &config, write);
     }
     if !watch {
         return report(&registry.snapshot(), &config, json);
     }
-    let _watcher = watcher::watch(Arc::clone(&registry), &config.handlers)?;
+    let _watcher = handlers::watch(Arc::clone(&registry), &config.handlers)?;
     let mut snapshot = registry.snapshot();
     loop {
         report(&snapshot, &config, json)?;
@@ -106,9 +101,4 @@ fn convert<S>(snapshot: &Snapshot<S>, config: &Config, write: bool) -> Result<bo
     };
     println!("{what}");
     Ok(converted == 0 || write)
-}
-
-/// The text of a member of an object.
-fn text<'v>(object: &'v Value, name: &str) -> &'v str {
-    object[name].as_str().unwrap_or_default()
 }

@@ -5,8 +5,6 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::text;
-
 /// The functions of a handler, and what they are called in the table.
 const FUNCTIONS: [(&str, &str); 3] = [
     ("web_socket_do_extra_handshake", "handshake"),
@@ -63,6 +61,11 @@ pub(super) fn table(handlers: &[Value], map_problems: &[String], root: &Path) ->
         count("failed")
     );
     report
+}
+
+/// The text of a member of an object.
+fn text<'v>(object: &'v Value, name: &str) -> &'v str {
+    object[name].as_str().unwrap_or_default()
 }
 
 fn list<'v>(object: &'v Value, name: &str) -> impl Iterator<Item = &'v str> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Command;
 
-use super::ini::{self, IniError};
+use super::ini::{IniError, ini_section};
 use super::names;
 
 /// The section that is read.
@@ -49,7 +49,7 @@ pub(super) fn arguments(path: &Path, command: &Command) -> Result<Vec<OsString>,
     let text =
         fs::read_to_string(path).map_err(|source| ConfigFileError::Read { path: path.to_owned(), source })?;
     let form = |error: IniError| ConfigFileError::Form { path: path.to_owned(), wrong: error.to_string() };
-    let entries = ini::section(&text, SECTION).map_err(form)?;
+    let entries = ini_section(&text, SECTION).map_err(form)?;
     let arguments: Vec<OsString> =
         entries.iter().map(|(key, value)| argument(command, key, value).into()).collect();
     if let Some((key, _)) = entries.iter().find(|(key, _)| names::find(command, key) == Some(names::HELP)) {

@@ -31,8 +31,22 @@ pub enum IniError {
         /// The entry's name.
         key: String,
         /// What is wrong with its value.
-        wrong: String,
+        wrong: ReferenceError,
     },
+}
+
+/// Why a value that refers to others cannot be put together.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    /// Python would go no further.
+    #[error("it refers to itself, or too deep")]
+    TooDeep,
+    /// A percent sign is none that Python would take.
+    #[error("a % must be followed by % or (NAME)s")]
+    Malformed,
+    /// There is no entry of this name.
+    #[error("there is no {0} for %({0})s")]
+    Unknown(String),
 }
 
 /// One entry: its name in lower case, and the lines of its value.
@@ -47,7 +61,7 @@ struct Section {
 
 /// The entries of section `name` in `text`: those of `[DEFAULT]` first, then the others in the order of the
 /// file. Names are in lower case, values of several lines are joined with line feeds, `%(name)s` is replaced.
-pub fn section(text: &str, name: &str) -> Result<Vec<(String, String)>, IniError> {
+pub fn ini_section(text: &str, name: &str) -> Result<Vec<(String, String)>, IniError> {
     let sections = read(text)?;
     let named = |wanted: &str| sections.iter().find(|section| section.name == wanted);
     let section = named(name).ok_or_else(|| IniError::NoSection(name.to_owned()))?;
@@ -143,9 +157,10 @@ fn interpolate(
     value: &str,
     depth: u32,
     whole: &mut String,
-) -> Result<(), String> {
-    if depth > MAX_DEPTH {
-        return Err("it refers to itself, or too deep".to_owned());
+) -> Result<(), ReferenceError> {
+    // Python: a value that refers to nothing is no step.
+    if depth > MAX_DEPTH && value.contains('%') {
+        return Err(ReferenceError::TooDeep);
     }
     let mut rest = value;
     while let Some((before, after)) = rest.split_once('%') {
@@ -159,11 +174,11 @@ fn interpolate(
         // A name ends at the first bracket.
         let Some((name, after)) = reference.filter(|(name, _)| !name.is_empty() && !name.contains(')'))
         else {
-            return Err("a % must be followed by % or (NAME)s".to_owned());
+            return Err(ReferenceError::Malformed);
         };
         let name = name.to_lowercase();
         let Some((_, value)) = entries.iter().find(|(key, _)| *key == name) else {
-            return Err(format!("there is no {name} for %({name})s"));
+            return Err(ReferenceError::Unknown(name));
         };
         interpolate(entries, value, depth + 1, whole)?;
         rest = after;
@@ -245,10 +260,11 @@ mod tests {
             ("[pywebsocket]\na=x\n ;c\n  y\n", Some(&[("a", "x\ny")])),
             ("[pywebsocket]\nport\n = 80\n", None),
             ("[pywebsocket]\na=%()s\n", None),
+            ("[pywebsocket]\nb)c=1\na=%(b)c)s\n", None),
             ("[pywebsocket]\nb=\na=%(b)s x\n", Some(&[("b", ""), ("a", " x")])),
         ];
         for (text, expected) in table {
-            let entries = section(text, "pywebsocket").ok();
+            let entries = ini_section(text, "pywebsocket").ok();
             let expected = expected.map(|entries| {
                 entries
                     .iter()
@@ -260,8 +276,30 @@ mod tests {
     }
 
     #[test]
+    fn values_refer_to_others_ten_deep() {
+        let chain = |length: usize| {
+            let mut lines = vec!["[pywebsocket]".to_owned()];
+            lines.extend((0..length).map(|link| format!("a{link}=%(a{})s", link + 1)));
+            lines.push(format!("a{length}=x"));
+            ini_section(&lines.join("\n"), "pywebsocket")
+        };
+        let entries = chain(10).unwrap();
+        assert!(entries.len() == 11 && entries.iter().all(|(_, value)| value == "x"), "{entries:?}");
+        assert_eq!(
+            chain(11).unwrap_err().to_string().split(';').next(),
+            Some("a0: it refers to itself, or too deep")
+        );
+    }
+
+    #[test]
+    fn the_defaults_can_be_asked_for() {
+        let entries = ini_section("[DEFAULT]\na=1\n[other]\na=2\n", "DEFAULT").unwrap();
+        assert_eq!(entries, [("a".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
     fn takes_the_mark_that_windows_editors_begin_with() {
-        let entries = section("\u{feff}[pywebsocket]\na=1\n", "pywebsocket").unwrap();
+        let entries = ini_section("\u{feff}[pywebsocket]\na=1\n", "pywebsocket").unwrap();
         assert_eq!(entries, [("a".to_owned(), "1".to_owned())]);
     }
 }

@@ -7,6 +7,9 @@ use std::ffi::OsString;
 
 use clap::{Arg, Command};
 
+/// The program's name.
+pub(super) const PROGRAM: &str = "wshost";
+
 /// The heading of the options that pywebsocket does not have.
 pub(super) const OWN_HEADING: &str = "wshost options";
 

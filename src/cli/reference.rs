@@ -1,9 +1,16 @@
 //! The same options under the names that pywebsocket's Python code has for them, for programs that call its
-//! option parser. Must not import anything but its neighbours.
+//! option parser. Which there are, and what they hold, clap knows. Must not import anything but its neighbours.
 
+use std::any::TypeId;
 use std::ffi::OsString;
 
-use super::{UsageError, matches, reference_command, value};
+use clap::{Arg, ArgMatches};
+
+use super::command::reference_command;
+use super::names;
+use super::parse::matches;
+use super::usage::UsageError;
+use super::value;
 
 /// A value as argparse would give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,67 +25,50 @@ pub enum Value {
     Text(OsString),
 }
 
-/// What an option holds, and what it is when it was not given and has no default.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Flag,
-    Number,
-    Text,
-    /// Text that is `''` unless given.
-    EmptyText,
-}
-
-/// pywebsocket's name (argparse's `dest`), ours, and what it holds. In pywebsocket's order.
-const OPTIONS: [(&str, &str, Kind); 27] = [
-    ("config_file", "config", Kind::Text),
-    ("server_host", "server_host", Kind::EmptyText),
-    ("validation_host", "validation_host", Kind::Text),
-    ("port", "port", Kind::Number),
-    ("validation_port", "validation_port", Kind::Number),
-    ("websock_handlers", "websock_handlers", Kind::Text),
-    ("websock_handlers_map_file", "websock_handlers_map_file", Kind::Text),
-    ("scan_dir", "scan_dir", Kind::Text),
-    ("allow_handlers_outside_root_dir", "allow_handlers_outside_root_dir", Kind::Flag),
-    ("document_root", "document_root", Kind::Text),
-    ("cgi_paths", "cgi_paths", Kind::Text),
-    ("use_tls", "tls", Kind::Flag),
-    ("private_key", "private_key", Kind::EmptyText),
-    ("certificate", "certificate", Kind::EmptyText),
-    ("tls_client_auth", "tls_client_auth", Kind::Flag),
-    ("tls_client_cert_optional", "tls_client_cert_optional", Kind::Flag),
-    ("tls_client_ca", "tls_client_ca", Kind::EmptyText),
-    ("use_basic_auth", "basic_auth", Kind::Flag),
-    ("basic_auth_credential", "basic_auth_credential", Kind::Text),
-    ("log_file", "log_file", Kind::EmptyText),
-    ("log_level", "log_level", Kind::Text),
-    ("deflate_log_level", "deflate_log_level", Kind::Text),
-    ("thread_monitor_interval_in_sec", "thread_monitor_interval_in_sec", Kind::Number),
-    ("log_max", "log_max", Kind::Number),
-    ("log_count", "log_count", Kind::Number),
-    ("request_queue_size", "queue", Kind::Number),
-    ("handler_encoding", "handler_encoding", Kind::Text),
+/// Options that pywebsocket has under another name (argparse's `dest`) than the one that is typed.
+const RENAMED: [(&str, &str); 4] = [
+    ("config", "config_file"),
+    ("tls", "use_tls"),
+    ("basic_auth", "use_basic_auth"),
+    ("queue", "request_queue_size"),
 ];
+
+/// Options that are `''` in pywebsocket when they were not given.
+const EMPTY: [&str; 4] = ["private_key", "certificate", "tls_client_ca", "log_file"];
 
 /// Reads the command line `args` (the program's name first), `--config` included, and gives every option of
 /// pywebsocket under pywebsocket's name, with its type. Nothing is looked up or checked beyond the form.
 ///
 /// `--help` comes back as an error, too, with the exit code 0.
-pub fn reference_options(args: Vec<OsString>) -> Result<Vec<(&'static str, Value)>, UsageError> {
-    let matches = matches(&reference_command(), args)?;
-    Ok(OPTIONS
-        .iter()
-        .map(|&(dest, id, kind)| {
-            let typed = || matches.get_raw(id).and_then(|mut values| values.next_back());
-            let value = match kind {
-                Kind::Flag => Value::Flag(matches.get_flag(id)),
-                // clap has let nothing else through.
-                Kind::Number => typed()
-                    .and_then(|text| value::integer(text.to_str()?).ok())
-                    .map_or(Value::None, Value::Number),
-                Kind::Text => typed().map_or(Value::None, |text| Value::Text(text.to_owned())),
-                Kind::EmptyText => Value::Text(typed().unwrap_or_default().to_owned()),
-            };
-            (dest, value)
-        })
-        .collect())
+pub fn reference_options(args: Vec<OsString>) -> Result<Vec<(String, Value)>, UsageError> {
+    let command = reference_command();
+    let matches = matches(&command, args)?;
+    let options = command.get_arguments().filter(|arg| names::is_reference(arg));
+    Ok(options.map(|arg| (dest(arg), value_of(arg, &matches))).collect())
+}
+
+/// pywebsocket's name of an option.
+fn dest(arg: &Arg) -> String {
+    let id = arg.get_id().as_str();
+    RENAMED.iter().find(|(ours, _)| *ours == id).map_or(id, |(_, theirs)| theirs).to_owned()
+}
+
+/// What was typed for an option, or its default, as argparse would have it.
+fn value_of(arg: &Arg, matches: &ArgMatches) -> Value {
+    let id = arg.get_id().as_str();
+    if !arg.get_action().takes_values() {
+        return Value::Flag(matches.get_flag(id));
+    }
+    let typed = matches.get_raw(id).and_then(|mut values| values.next_back());
+    let holds = arg.get_value_parser().type_id();
+    if [TypeId::of::<u16>(), TypeId::of::<i32>(), TypeId::of::<i64>()].iter().any(|number| holds == *number) {
+        // clap has let nothing else through.
+        let number = typed.and_then(|text| value::integer(text.to_str()?).ok());
+        return number.map_or(Value::None, Value::Number);
+    }
+    match typed {
+        Some(text) => Value::Text(text.to_owned()),
+        None if EMPTY.contains(&id) => Value::Text(OsString::new()),
+        None => Value::None,
+    }
 }

@@ -7,7 +7,8 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use http::Uri;
 
-use super::{Invocation, UsageError, value};
+use super::usage::UsageError;
+use super::value;
 
 /// The name of the subcommand.
 pub(super) const NAME: &str = "replay";
@@ -81,7 +82,7 @@ pub(super) fn command() -> Command {
         .args_override_self(true)
 }
 
-pub(super) fn options(command: &Command, mut arguments: ArgMatches) -> Result<Invocation, UsageError> {
+pub(super) fn options(command: &Command, mut arguments: ArgMatches) -> Result<ReplayOptions, UsageError> {
     let usage = |text| UsageError::Typed(command.clone().error(ErrorKind::MissingRequiredArgument, text));
     let (Some(file), Some(mut server)) =
         (arguments.remove_one("file"), arguments.remove_one::<ServerUrl>("url"))
@@ -96,13 +97,13 @@ pub(super) fn options(command: &Command, mut arguments: ArgMatches) -> Result<In
             trust.ok_or_else(|| usage("wss:// needs --ca FILE, or --insecure to take any certificate"))?,
         );
     }
-    Ok(Invocation::Replay(ReplayOptions {
+    Ok(ReplayOptions {
         file,
         server,
         connection: arguments.remove_one::<u32>("connection").and_then(|number| number.try_into().ok()),
         timing: arguments.get_flag("timing"),
         timeout: arguments.remove_one("timeout").unwrap_or_default(),
-    }))
+    })
 }
 
 /// The server that a URL names.

@@ -8,7 +8,8 @@ use std::ffi::OsString;
 
 use clap::FromArgMatches as _;
 
-use super::{Options, UsageError, command, names, parse};
+use super::command::command;
+use super::{Options, UsageError, names, parse};
 
 fn args(typed: &[&str]) -> Vec<OsString> {
     std::iter::once("wshost").chain(typed.iter().copied()).map(OsString::from).collect()

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use super::Loader;
+use super::file_state::{self, Examined, FileState, Load};
 use super::helpers::Helpers;
+use super::loader::Loader;
 use super::map_file::MapFile;
-use super::reload::{self, Examined, FileState, Load, ReloadReport};
+use super::report::ReloadReport;
 use super::resource::{self, Candidate, HandlerTree};
 
 /// What is known about the files.
@@ -161,7 +162,7 @@ impl<L: Loader> Files<L> {
             return true;
         }
         let stale = self.stale.contains(&path);
-        match reload::examine(candidate, self.handlers.get(&path), stale) {
+        match file_state::examine(candidate, self.handlers.get(&path), stale) {
             Examined::Gone => return false,
             Examined::Load(load) => loads.push(load),
             Examined::Known(known, failed) => {

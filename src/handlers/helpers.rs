@@ -7,8 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::reload::digest;
-use super::snapshot::Digest;
+use super::digest::{Digest, digest};
 use crate::http::root::read_regular;
 
 /// The clock that gives files their times ticks this slowly.

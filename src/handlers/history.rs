@@ -6,15 +6,15 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::LoadError;
-use super::reload::ReloadReport;
-use crate::per_process::PerProcess;
 use parking_lot::Mutex;
+
+use super::loader::LoadError;
+use crate::per_process::PerProcess;
 
 /// How many are kept.
 const LENGTH: usize = 100;
 
-pub(super) static HISTORY: PerProcess<Mutex<VecDeque<Reload>>> =
+static HISTORY: PerProcess<Mutex<VecDeque<Reload>>> =
     PerProcess::new(Mutex::new(VecDeque::new()), || Mutex::new(VecDeque::new()));
 
 /// What one reload did.
@@ -34,27 +34,22 @@ pub struct Reload {
     pub failed: Vec<(PathBuf, LoadError)>,
 }
 
-/// Keeps what a reload did, if it did something.
-pub(super) fn record(report: &ReloadReport) {
-    if report.is_empty() {
-        return;
-    }
+/// Keeps what a reload did.
+pub(super) fn keep(reload: Reload) {
     let mut history = HISTORY.get().lock();
     if history.len() == LENGTH {
         history.pop_front();
     }
-    history.push_back(Reload {
-        at: SystemTime::now(),
-        took: report.took,
-        added: report.added.clone(),
-        changed: report.changed.clone(),
-        removed: report.removed.clone(),
-        failed: report.failed.clone(),
-    });
+    history.push_back(reload);
 }
 
 /// The last reloads of this process, the newest last.
 #[must_use]
 pub fn reloads() -> Vec<Reload> {
     HISTORY.get().lock().iter().cloned().collect()
+}
+
+/// Gives this process, a forked child, a history of its own.
+pub(super) fn renew_after_fork() {
+    HISTORY.renew();
 }

@@ -40,33 +40,35 @@ pub struct MapFile {
     pub problems: Vec<MapProblem>,
 }
 
-/// Reads the file's `bytes`; `path` is for the complaints.
-///
-/// pywebsocket (`_alias_handlers`): lines that are blank or have `#` in the first column are passed over; every
-/// other one is two words with nothing before or behind them. A line that is not UTF-8 is a complaint about
-/// that line (pywebsocket ends the start).
-#[must_use]
-pub fn parse(path: &Path, bytes: &[u8]) -> MapFile {
-    let mut file = MapFile::default();
-    for (line, text) in (1..).zip(lines(bytes)) {
-        match std::str::from_utf8(text).map(read_line) {
-            Ok(Line::Nothing) => {}
-            Ok(Line::Alias(alias, resource)) => {
-                file.aliases.push(Alias { alias: alias.to_owned(), resource: resource.to_owned(), line });
+impl MapFile {
+    /// Reads the file's `bytes`; `path` is for the complaints.
+    ///
+    /// pywebsocket (`_alias_handlers`): lines that are blank or have `#` in the first column are passed over; every
+    /// other one is two words with nothing before or after them. A line that is not UTF-8 is a complaint about
+    /// that line (pywebsocket ends the start).
+    #[must_use]
+    pub fn parse(path: &Path, bytes: &[u8]) -> Self {
+        let mut file = Self::default();
+        for (line, text) in (1..).zip(lines(bytes)) {
+            match std::str::from_utf8(text).map(read_line) {
+                Ok(Line::Nothing) => {}
+                Ok(Line::Alias(alias, resource)) => {
+                    file.aliases.push(Alias { alias: alias.to_owned(), resource: resource.to_owned(), line });
+                }
+                Ok(Line::Wrong) => file.problems.push(MapProblem::Line(format!(
+                    "Wrong format in map file: {}:{line}: {:?}; write ALIAS RESOURCE, no spaces around them",
+                    path.display(),
+                    String::from_utf8_lossy(text),
+                ))),
+                Err(_) => file.problems.push(MapProblem::Line(format!(
+                    "Wrong format in map file: {}:{line}: {:?} is not UTF-8; save the file as UTF-8",
+                    path.display(),
+                    String::from_utf8_lossy(text),
+                ))),
             }
-            Ok(Line::Wrong) => file.problems.push(MapProblem::Line(format!(
-                "Wrong format in map file: {}:{line}: {:?}; write ALIAS RESOURCE, no spaces around them",
-                path.display(),
-                String::from_utf8_lossy(text),
-            ))),
-            Err(_) => file.problems.push(MapProblem::Line(format!(
-                "Wrong format in map file: {}:{line}: {:?} is not UTF-8; save the file as UTF-8",
-                path.display(),
-                String::from_utf8_lossy(text),
-            ))),
         }
+        file
     }
-    file
 }
 
 /// The complaint about an alias in the file `path` whose resource has no handler.
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     fn parsed(bytes: &[u8]) -> MapFile {
-        parse(Path::new("map.txt"), bytes)
+        MapFile::parse(Path::new("map.txt"), bytes)
     }
 
     fn pairs(file: &MapFile) -> Vec<(&str, &str, usize)> {
@@ -136,14 +138,25 @@ mod tests {
     }
 
     #[test]
+    fn white_space_is_pythons() {
+        let file = parsed("/a\u{1c}/b\n/c\u{1f}/d\n/e\u{a0}/f\n\u{1d}\n".as_bytes());
+        assert_eq!(pairs(&file), [("/a", "/b", 1), ("/c", "/d", 2), ("/e", "/f", 3)]);
+        assert_eq!(file.problems, []);
+        // Not among it.
+        assert_eq!(parsed(b"/a\x1b/b\n").problems.len(), 1);
+    }
+
+    #[test]
     fn complains_about_other_lines_by_file_and_number() {
-        // Each checked against the reference's pattern: indented, behind, one word, three words.
-        let wrong: [&[u8]; 6] = [b" /a /b", b"/a /b ", b"/a", b"/a /b /c", b" # indented", b"/a\xff /b"];
+        // Each checked against the reference's pattern: indented, space after, one word, three words.
+        let wrong: [&[u8]; 8] =
+            [b" /a /b", b" /a", b"/a /b ", b"/a ", b"/a", b"/a /b /c", b" # indented", b"/a\xff /b"];
         for line in wrong {
             let file = parsed(&[b"/x /y\n", line, b"\n/z /y\n"].concat());
             assert_eq!(pairs(&file), [("/x", "/y", 1), ("/z", "/y", 3)], "{line:?}");
             let [MapProblem::Line(text)] = &file.problems[..] else { panic!("{line:?}: {file:?}") };
             assert!(text.starts_with("Wrong format in map file: map.txt:2: "), "{text}");
+            assert_eq!(file.problems[0].to_string(), *text);
         }
     }
 

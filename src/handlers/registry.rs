@@ -18,15 +18,16 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
+use super::file_state::{FileState, Load};
 use super::files::{Files, Finished, MapState, Pending, Scope};
-use super::map_file;
-use super::reload::{self, FileState, Load, ReloadReport};
+use super::handler::Broken;
+use super::loader::{LoadError, Loader};
+use super::map_file::{self, MapFile};
+use super::report::ReloadReport;
 use super::resource::{self, HandlerTree, cannot_be_read};
 use super::slow_loads::SlowLoads;
-pub use super::snapshot::{Digest, Handler, Snapshot};
-use super::status::Broken;
+use super::snapshot::{Snapshot, insert_alias};
 use super::tasks::{self, Task};
-use super::{LoadError, Loader};
 use crate::config::HandlersConfig;
 use crate::deadline;
 use crate::error::StartError;
@@ -65,6 +66,16 @@ impl<L: Loader> Registry<L> {
     /// Loads every handler file and reads the alias file. Files that fail to load are warnings in the
     /// snapshot; that a directory or the alias file cannot be read is an error.
     pub fn open(config: &HandlersConfig, loader: L) -> Result<Self, StartError> {
+        Self::open_showing(config, loader, |_, _| {})
+    }
+
+    /// As [`Self::open`]; `show` is told how many files have been tried, and of how many, before the first one and
+    /// after each.
+    pub fn open_showing(
+        config: &HandlersConfig,
+        loader: L,
+        show: impl FnMut(usize, usize),
+    ) -> Result<Self, StartError> {
         let tree = HandlerTree::open(config)?;
         let map_path = config.map_file.as_deref().map(readable_file).transpose()?;
         let registry = Self {
@@ -78,28 +89,26 @@ impl<L: Loader> Registry<L> {
             published: Condvar::new(),
             current: ArcSwap::from_pointee(Snapshot::empty()),
         };
-        registry.load_first();
+        registry.load_first(show);
         Ok(registry)
     }
 
     /// Loads everything on this thread: handlers of the start may set signal handlers, and nothing is served
     /// before all have been tried.
-    fn load_first(&self) {
+    fn load_first(&self, mut show: impl FnMut(usize, usize)) {
         let mut files = self.files.lock();
         let mut report = ReloadReport::default();
         let notice = SlowLoads::new();
-        for load in files.look(&self.tree, &Scope::Everything, &mut report).0 {
+        let (loads, _) = files.look(&self.tree, &Scope::Everything, &mut report);
+        let total = loads.len();
+        show(0, total);
+        for (done, load) in (1..).zip(loads) {
             let path = load.path().to_owned();
             notice.begins(&path);
             files.take_in(path, Finished::run(load, &*self.loader), &mut report);
+            show(done, total);
         }
         self.conclude(&mut files, &mut report);
-    }
-
-    /// How many handler files there are to load. Reads the tree.
-    pub fn count(config: &HandlersConfig) -> Result<u64, StartError> {
-        let (candidates, _) = HandlerTree::open(config)?.scan();
-        Ok(u64::try_from(candidates.len()).unwrap_or(u64::MAX))
     }
 
     /// What is loaded now. Waits for nothing, not even for a reload that is under way.
@@ -297,12 +306,6 @@ impl<L: Loader> Registry<L> {
         self.publish(files, report);
     }
 
-    /// Whether the code of a file runs that a refresh did not wait for. Waits for a reload that is under way.
-    #[must_use]
-    pub fn is_loading(&self) -> bool {
-        !self.files.lock().loading.is_empty()
-    }
-
     /// The paths whose changes can change what is served. Waits for a reload that is under way.
     pub fn inputs(&self) -> Inputs {
         let files = self.files.lock();
@@ -322,7 +325,7 @@ impl<L: Loader> Registry<L> {
     fn read_map(&self, map: &mut MapState, report: &mut ReloadReport) {
         let Some(path) = &self.map_path else { return };
         match read_regular(path) {
-            Ok(bytes) => *map = MapState { file: map_file::parse(path, &bytes), error: None },
+            Ok(bytes) => *map = MapState { file: MapFile::parse(path, &bytes), error: None },
             Err(error) => {
                 let message = cannot_be_read(&error);
                 if map.error.as_ref() != Some(&message) {
@@ -337,7 +340,7 @@ impl<L: Loader> Registry<L> {
     /// Makes a snapshot of what is known and publishes it if it differs from the current one.
     fn publish(&self, files: &Files<L>, report: &mut ReloadReport) {
         let failures = files.handlers.iter().filter_map(|(path, state)| Some((path, state.error.as_ref()?)));
-        let mut warnings: Vec<String> = failures.map(|(path, error)| reload::describe(path, error)).collect();
+        let mut warnings: Vec<String> = failures.map(|(path, error)| error.describe(path)).collect();
         warnings
             .extend(files.unreadable.iter().map(|(path, reason)| format!("{}: {reason}", path.display())));
         let broken = files.handlers.iter().filter(|(_, state)| state.handler.is_none());
@@ -359,14 +362,14 @@ impl<L: Loader> Registry<L> {
         let mut map_problems = files.map.file.problems.clone();
         if let Some(path) = &self.map_path {
             for alias in &files.map.file.aliases {
-                if !super::snapshot::insert_alias(&mut handlers, &alias.alias, &alias.resource) {
+                if !insert_alias(&mut handlers, &alias.alias, &alias.resource) {
                     map_problems.push(map_file::unknown_target(path, alias));
                 }
             }
         }
         let aliases = self.aliases.lock();
         for (alias, existing) in aliases.iter() {
-            super::snapshot::insert_alias(&mut handlers, alias, existing);
+            insert_alias(&mut handlers, alias, existing);
         }
         let old = self.snapshot();
         let next = Snapshot { generation: old.generation + 1, handlers, broken, warnings, map_problems };

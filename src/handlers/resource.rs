@@ -81,11 +81,11 @@ pub(super) struct Candidate {
     pub(super) resource: Option<String>,
     /// If it is a symbolic link: every path that it leads to, one link after the other.
     pub(super) links: Vec<PathBuf>,
-    /// What stands behind the path.
+    /// What the path leads to.
     pub(super) content: Content,
 }
 
-/// What stands behind a candidate's path.
+/// What a candidate's path leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
     /// A regular file.
@@ -114,12 +114,14 @@ impl HandlerTree {
     /// serves nothing when a directory is missing; both are errors here.
     pub fn open(config: &HandlersConfig) -> Result<Self, StartError> {
         let root = directory("--websock-handlers", &config.root)?;
-        let scan =
-            if config.scan == config.root { root.clone() } else { directory("--scan-dir", &config.scan)? };
+        let (option, scan) = if config.scan == config.root {
+            ("--websock-handlers", root.clone())
+        } else {
+            ("--scan-dir", directory("--scan-dir", &config.scan)?)
+        };
         if !scan.starts_with(&root) {
             return Err(StartError::ScanOutsideRoot { scan, root });
         }
-        let option = if scan == root { "--websock-handlers" } else { "--scan-dir" };
         fs::read_dir(&scan).map_err(|source| StartError::Directory { option, path: scan.clone(), source })?;
         Ok(Self { root, scan, allow_outside_root: config.allow_outside_root })
     }
@@ -280,6 +282,7 @@ fn canonical_as_far_as_it_exists(directory: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::super::testing::Place;
     use super::*;
@@ -332,6 +335,89 @@ mod tests {
             assert_eq!(found.as_deref(), resource, "{root} {path}");
         }
         assert_eq!(resource_of(Path::new("/r"), Path::new(OsStr::from_bytes(b"/r/\xff_wsh.py"))), None);
+    }
+
+    #[test]
+    fn a_stamp_has_both_times_in_nanoseconds() {
+        let place = Place::with(&[("a_wsh.py", "")]);
+        let file = fs::File::options().write(true).open(place.path("a_wsh.py")).unwrap();
+        let stamp = |modified: Duration| {
+            file.set_modified(UNIX_EPOCH + modified).unwrap();
+            Stamp::of(&file.metadata().unwrap())
+        };
+        let past = stamp(Duration::new(3, 7));
+        assert_eq!(past.modified, 3_000_000_007);
+        assert_eq!(past.touched(), past.changed, "now, though the time was set back");
+        assert!(past.changed > 1_700_000_000_000_000_000);
+        let future = stamp(Duration::new(4_000_000_000, 9));
+        assert_eq!(future.touched(), 4_000_000_000_000_000_009);
+    }
+
+    #[test]
+    fn looks_below_the_scan_directory_and_counts_from_the_root() {
+        let place = Place::with(&[("a_wsh.py", ""), ("sub/b_wsh.py", "")]);
+        let config = HandlersConfig { scan: place.path("sub"), ..place.config.clone() };
+        let tree = HandlerTree::open(&config).unwrap();
+        assert_eq!(tree.scan_dir(), place.path("sub"));
+        let (candidates, _) = tree.scan();
+        let resources: Vec<_> = candidates.iter().map(|found| found.resource.as_deref()).collect();
+        assert_eq!(resources, [Some("/sub/b")]);
+    }
+
+    #[test]
+    fn says_which_option_names_no_directory() {
+        let place = Place::with(&[("file", "")]);
+        for (root, scan, named) in [
+            ("file", "file", "--websock-handlers"),
+            ("gone", "gone", "--websock-handlers"),
+            (".", "file", "--scan-dir"),
+            (".", "gone", "--scan-dir"),
+        ] {
+            let config =
+                HandlersConfig { root: place.path(root), scan: place.path(scan), ..place.config.clone() };
+            let error = HandlerTree::open(&config).unwrap_err();
+            assert!(
+                matches!(&error, StartError::Directory { option, .. } if *option == named),
+                "{root} {scan}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_but_what_is_not_there_is_not() {
+        let place = Place::with(&[("plain.py", "")]);
+        let tree = HandlerTree::open(&place.config).unwrap();
+        let (candidates, unreadable) = tree.scan_below(&place.path("gone"));
+        assert!(candidates.is_empty() && unreadable.is_empty(), "{unreadable:?}");
+        let inside = place.path("plain.py/inside");
+        let (candidates, unreadable) = tree.scan_below(&inside);
+        assert!(candidates.is_empty());
+        let reason = "cannot be read: Not a directory (os error 20); check its permissions".to_owned();
+        assert_eq!(unreadable, [(inside, reason)]);
+    }
+
+    #[test]
+    fn a_candidate_is_there_and_no_directory() {
+        let place = Place::with(&[("dir_wsh.py/x", ""), ("plain.py", "")]);
+        let tree = HandlerTree::open(&place.config).unwrap();
+        for name in ["dir_wsh.py", "gone_wsh.py", "plain.py/a_wsh.py"] {
+            assert!(tree.candidate(&place.path(name)).is_none(), "{name}");
+        }
+        let too_long = place.path(&format!("{}_wsh.py", "x".repeat(300)));
+        symlink("loop_wsh.py", place.path("loop_wsh.py")).unwrap();
+        for path in [too_long, place.path("loop_wsh.py")] {
+            let content = tree.candidate(&path).unwrap().content;
+            assert!(matches!(content, Content::Unreadable(_)), "{}: {content:?}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_place_is_told_with_its_directory_in_canonical_form() {
+        let place = Place::with(&[("../real/c", "")]);
+        symlink("real", place.path("../alias")).unwrap();
+        assert_eq!(canonical_place(&place.path("../alias/c")), Some(place.path("../real/c")));
+        assert_eq!(canonical_place(&place.path("../alias/gone/c")), Some(place.path("../real/gone/c")));
+        assert_eq!(canonical_place(Path::new("/")), None);
     }
 
     fn found(place: &Place) -> Vec<(String, &'static str)> {

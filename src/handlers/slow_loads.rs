@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 /// Imports take milliseconds, large packages a second or two.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TOLD_AFTER: Duration = Duration::from_secs(3);
 
 /// Told of each file before it is loaded. Drop it when all are.
 pub(super) struct SlowLoads(Arc<Progress>);
@@ -60,8 +60,8 @@ impl Progress {
         let mut state = self.state.lock();
         while !state.ended {
             let began = state.current.as_ref().map_or_else(Instant::now, |(_, began)| *began);
-            if began.elapsed() < PATIENCE {
-                self.ended.wait_until(&mut state, began + PATIENCE);
+            if began.elapsed() < TOLD_AFTER {
+                self.ended.wait_until(&mut state, began + TOLD_AFTER);
             } else if let Some((path, _)) = state.current.take() {
                 tracing::warn!(
                     target: "wshost.handlers",

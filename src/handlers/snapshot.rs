@@ -4,57 +4,13 @@
 //! old one as it is. Must not import pyo3 or tokio.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use super::handler::{Broken, Handler};
 use super::map_file::MapProblem;
-use super::status::Broken;
-use super::usage::Usage;
-use super::{FragmentError, LoadError, resource};
-
-/// SHA-256 of a file's bytes.
-pub type Digest = [u8; 32];
-
-/// A handler file that loaded.
-#[derive(Debug)]
-pub struct Handler<S> {
-    /// The resource that the file's place gives (`/a/b` for `ROOT/a/b_wsh.py`), aliases aside.
-    pub resource: String,
-    /// The file, below the canonical scan directory; a link is not resolved.
-    pub path: PathBuf,
-    /// What the file gave when it last loaded.
-    pub suite: Arc<S>,
-    /// How often the file has loaded since it appeared, this time included; from 1.
-    pub version: u64,
-    /// When the suite was ready.
-    pub loaded_at: SystemTime,
-    /// Of the bytes that the suite was made from.
-    pub digest: Digest,
-    /// Why the file as it is now could not be loaded; the suite is that of an earlier version then.
-    pub error: Option<LoadError>,
-    /// The helper modules that the file imports, directly or through others: their files, sorted.
-    pub depends_on: Vec<PathBuf>,
-    /// The connections that run this version, and earlier ones.
-    pub usage: Usage,
-}
-
-impl<S> Handler<S> {
-    /// The same suite, which stays in use while `error` says why the file as it is now could not be loaded.
-    pub(super) fn with_error(&self, error: Option<LoadError>, depends_on: Vec<PathBuf>) -> Self {
-        Self {
-            resource: self.resource.clone(),
-            path: self.path.clone(),
-            suite: Arc::clone(&self.suite),
-            version: self.version,
-            loaded_at: self.loaded_at,
-            digest: self.digest,
-            error,
-            depends_on,
-            usage: self.usage.clone(),
-        }
-    }
-}
+use super::resource;
+use crate::handover::UriFragmentError;
 
 /// Every handler at one moment. Never changes.
 #[derive(Debug)]
@@ -86,10 +42,10 @@ impl<S> Snapshot<S> {
     /// The handler for a request's resource, whose query and fragment do not count. `Ok(None)`: no handler.
     ///
     /// pywebsocket: a fragment is an error only where there is a handler.
-    pub fn resolve(&self, resource: &str) -> Result<Option<Arc<Handler<S>>>, FragmentError> {
+    pub fn resolve(&self, resource: &str) -> Result<Option<Arc<Handler<S>>>, UriFragmentError> {
         let (key, fragment) = resource::lookup_key(resource);
         match self.handlers.get(key) {
-            Some(_) if fragment => Err(FragmentError),
+            Some(_) if fragment => Err(UriFragmentError),
             handler => Ok(handler.map(Arc::clone)),
         }
     }
@@ -100,7 +56,7 @@ impl<S> Snapshot<S> {
     ///
     /// [`Registry::add_alias`](super::registry::Registry::add_alias) does this so that it outlives reloads.
     #[must_use]
-    pub fn with_alias(&self, alias: &str, existing: &str) -> Option<Self> {
+    pub(super) fn with_alias(&self, alias: &str, existing: &str) -> Option<Self> {
         let mut handlers = self.handlers.clone();
         insert_alias(&mut handlers, alias, existing).then(|| Self {
             generation: self.generation + 1,
@@ -112,7 +68,7 @@ impl<S> Snapshot<S> {
     }
 
     /// Why files gave no handler when they last should have, as pywebsocket's `source_warnings()`:
-    /// `PATH: reason`, behind it the traceback if there is one.
+    /// `PATH: reason`, after it the traceback if there is one.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -131,7 +87,7 @@ impl<S> Snapshot<S> {
 
     /// The handler whose file is `path`.
     #[must_use]
-    pub fn by_path(&self, path: &Path) -> Option<&Arc<Handler<S>>> {
+    pub(super) fn by_path(&self, path: &Path) -> Option<&Arc<Handler<S>>> {
         self.handlers.values().find(|handler| handler.path == path)
     }
 

@@ -5,8 +5,9 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::LoadError;
-use super::snapshot::{Digest, Snapshot};
+use super::digest::Digest;
+use super::loader::LoadError;
+use super::snapshot::Snapshot;
 
 /// A handler file at one moment.
 #[derive(Debug, Clone)]
@@ -31,15 +32,6 @@ pub struct HandlerStatus {
     pub old_connections: usize,
     /// The helper modules that the file imports, directly or through others: their files, sorted.
     pub depends_on: Vec<PathBuf>,
-}
-
-/// A handler file from which nothing is served.
-#[derive(Debug, Clone)]
-pub(super) struct Broken {
-    pub(super) path: PathBuf,
-    pub(super) resource: Option<String>,
-    pub(super) error: LoadError,
-    pub(super) depends_on: Vec<PathBuf>,
 }
 
 impl<S> Snapshot<S> {
@@ -86,9 +78,9 @@ impl<S> Snapshot<S> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::reload::digest;
+    use super::super::digest::digest;
+    use super::super::handler::InUse;
     use super::super::testing::{Place, text};
-    use super::super::usage::InUse;
     use super::*;
 
     fn in_use(snapshot: &Snapshot<String>) -> InUse<String> {
@@ -105,7 +97,7 @@ mod tests {
         let [a, b] = &registry.snapshot().status()[..] else { panic!("not two files") };
         assert_eq!((&a.path, &b.path), (&place.path("a_wsh.py"), &place.path("sub/b_wsh.py")));
         assert_eq!((a.resource.as_deref(), b.resource.as_deref()), (Some("/a"), Some("/sub/b")));
-        assert_eq!(a.aliases, ["/0", "/z"], "before and behind the file's own resource");
+        assert_eq!(a.aliases, ["/0", "/z"], "before and after the file's own resource");
         assert!(b.aliases.is_empty());
         assert_eq!((a.version, a.digest), (1, Some(digest(b"a1 needs h.py"))));
         assert!((begin..=SystemTime::now()).contains(&a.loaded_at.unwrap()));

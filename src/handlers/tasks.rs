@@ -1,7 +1,7 @@
 //! Loads files on threads of their own, one after the other, so that one whose code does not come back holds up
 //! nobody else.
 //!
-//! A batch is worked off by one thread, `wsh-load`. When a load takes longer than [`PATIENCE`], the batch goes
+//! A batch is worked off by one thread, `wsh-load`. When a load takes longer than [`SET_ASIDE_AFTER`], the batch goes
 //! on without it on another thread; what it gives in the end comes later. Must not import pyo3 or tokio.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 /// How long the others wait for one load. Imports take milliseconds; what needs longer most likely waits for
 /// something.
-pub(super) const PATIENCE: Duration = Duration::from_millis(200);
+pub(super) const SET_ASIDE_AFTER: Duration = Duration::from_millis(200);
 
 /// Something that may take long; `path` names it.
 pub(super) struct Task<T> {
@@ -71,14 +71,14 @@ pub(super) fn run<T: Send + 'static>(
     loop {
         match &state.running {
             None if state.queue.is_empty() => break,
-            Some((path, since)) if since.elapsed() >= PATIENCE => {
+            Some((path, since)) if since.elapsed() >= SET_ASIDE_AFTER => {
                 let path = path.clone();
                 state.late.insert(path);
                 state.running = None;
                 state.worker += 1;
             }
             Some((_, since)) => {
-                let until = *since + PATIENCE;
+                let until = *since + SET_ASIDE_AFTER;
                 batch.progress.wait_until(&mut state, until);
             }
             None if started == Some(state.worker) => batch.progress.wait(&mut state),

@@ -10,14 +10,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use super::registry::{Registry, Snapshot};
-use super::{LoadError, Loaded, Loader};
+use super::loader::{LoadError, Loaded, Loader};
+use super::registry::Registry;
+use super::snapshot::Snapshot;
 use crate::config::HandlersConfig;
 
 /// No test waits longer for something that should happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TEST_LIMIT: Duration = Duration::from_secs(20);
 
-/// A suite is the file's text. A text that begins with `FAIL` does not load; what stands behind `needs ` names a
+/// A suite is the file's text. A text that begins with `FAIL` does not load; what follows `needs ` names a
 /// helper module beside the file.
 #[derive(Clone, Default)]
 pub struct StubLoader {
@@ -48,7 +49,7 @@ pub struct Blocked {
 impl Blocked {
     /// Waits until the load has come to the gate.
     pub fn wait(&self) {
-        self.reached.recv_timeout(PATIENCE).expect("the file is not loaded");
+        self.reached.recv_timeout(TEST_LIMIT).expect("the file is not loaded");
     }
 
     /// Lets the load go on.
@@ -89,13 +90,13 @@ impl Loader for StubLoader {
     type Suite = String;
     type Renewal = ();
 
-    fn load(&self, path: &Path) -> Loaded<String> {
+    fn load(&self, path: &Path, source: &[u8]) -> Loaded<String> {
         if self.shared.running.fetch_add(1, Ordering::SeqCst) > 0 {
             self.shared.overlaps.fetch_add(1, Ordering::SeqCst);
         }
         self.shared.loads.fetch_add(1, Ordering::SeqCst);
         self.pass_gate(path);
-        let text = fs::read_to_string(path).unwrap_or_else(|error| format!("FAIL {error}"));
+        let text = String::from_utf8_lossy(source).into_owned();
         self.shared.running.fetch_sub(1, Ordering::SeqCst);
         let depends_on = text.split_once("needs ").map(|(_, helper)| path.with_file_name(helper));
         let suite = if text.starts_with("FAIL") {

@@ -15,7 +15,13 @@ use super::status::HandlerStatus;
 pub const BUCKETS: usize = 26;
 
 /// What times in [`Counters`] count from.
-pub(super) static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Makes what all processes share and what is made when it is first asked for: a child that is forked meanwhile would
+/// wait for it for ever.
+pub(super) fn prepare_for_forks() {
+    LazyLock::force(&EPOCH);
+}
 
 /// What the status page asks of a server.
 pub trait Monitor: Send + Sync + 'static {
@@ -41,14 +47,14 @@ pub struct ConnectionStatus {
     /// How long the handler has had it.
     pub age: Duration,
     /// What its handler does.
-    pub state: State,
+    pub state: Activity,
     /// What went over it.
     pub totals: Totals,
 }
 
 /// What a handler does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum Activity {
     /// It waits for the client to send.
     Waiting,
     /// It waits for the client to take what it sends.
@@ -57,7 +63,7 @@ pub enum State {
     Running,
 }
 
-impl State {
+impl Activity {
     /// The word for it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -226,13 +232,13 @@ impl Counters {
 
     /// What the handler does now.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> Activity {
         if self.is_writing.load(Ordering::Relaxed) {
-            State::Sending
+            Activity::Sending
         } else if self.is_reading.load(Ordering::Relaxed) {
-            State::Waiting
+            Activity::Waiting
         } else {
-            State::Running
+            Activity::Running
         }
     }
 
@@ -286,15 +292,15 @@ mod tests {
     #[test]
     fn a_connection_counts_what_it_does() {
         let counters = Counters::default();
-        assert_eq!(counters.state(), State::Running);
+        assert_eq!(counters.state(), Activity::Running);
         counters.message_wanted();
         {
             let _read = counters.reading();
-            assert_eq!(counters.state(), State::Waiting);
+            assert_eq!(counters.state(), Activity::Waiting);
             let _write = counters.writing();
-            assert_eq!(counters.state(), State::Sending);
+            assert_eq!(counters.state(), Activity::Sending);
         }
-        assert_eq!(counters.state(), State::Running);
+        assert_eq!(counters.state(), Activity::Running);
         counters.received(10);
         counters.message_given();
         counters.sent(20);

@@ -5,8 +5,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::snapshot::Handler;
-
 /// The connections of one version of a handler, and of those before it.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
@@ -22,6 +20,16 @@ impl Usage {
         Self { version: Arc::default(), earlier: alive.chain([&self.version]).cloned().collect() }
     }
 
+    /// A connection of this version begins.
+    pub(super) fn begin(&self) {
+        self.version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection of this version has ended.
+    pub(super) fn end(&self) {
+        self.version.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Connections of this version.
     #[must_use]
     pub fn current(&self) -> usize {
@@ -32,32 +40,5 @@ impl Usage {
     #[must_use]
     pub fn earlier(&self) -> usize {
         self.earlier.iter().map(|count| count.load(Ordering::Relaxed)).sum()
-    }
-}
-
-/// A handler that a connection runs; counted until it is dropped.
-#[derive(Debug)]
-pub struct InUse<S> {
-    handler: Arc<Handler<S>>,
-}
-
-impl<S> InUse<S> {
-    /// Counts a connection of `handler`.
-    #[must_use]
-    pub fn new(handler: Arc<Handler<S>>) -> Self {
-        handler.usage.version.fetch_add(1, Ordering::Relaxed);
-        Self { handler }
-    }
-
-    /// What the connection runs.
-    #[must_use]
-    pub fn handler(&self) -> &Arc<Handler<S>> {
-        &self.handler
-    }
-}
-
-impl<S> Drop for InUse<S> {
-    fn drop(&mut self) {
-        self.handler.usage.version.fetch_sub(1, Ordering::Relaxed);
     }
 }

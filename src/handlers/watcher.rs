@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::Loader;
+use super::loader::Loader;
 use super::registry::{Inputs, Registry};
 use super::resource::is_handler_name;
 use super::watches::{Change, Event, Watches, reason};
@@ -284,7 +284,7 @@ impl<L: Loader> Reloader<L> {
     fn watch_new(&mut self) {
         let mut above: Option<PathBuf> = None;
         for directory in mem::take(&mut self.directories) {
-            // What lies below a directory comes behind it, and is done with it.
+            // What lies below a directory comes after it, and is done with it.
             if above.as_ref().is_some_and(|above| directory.starts_with(above)) {
                 continue;
             }

@@ -129,13 +129,13 @@ impl Watches {
                     continue;
                 }
             }
-            // Read behind the watch: a directory that comes in between is found, or makes an event.
+            // Read after the watch was made: a directory that comes in between is found, or makes an event.
             let entries = fs::read_dir(&directory).into_iter().flatten().filter_map(Result::ok);
             let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
             pending.extend(directories.map(|entry| entry.path()));
         }
-        let behind = (Bound::Included(directory), Bound::Unbounded);
-        let below = self.by_path.range::<Path, _>(behind).take_while(|(path, _)| path.starts_with(directory));
+        let from = (Bound::Included(directory), Bound::Unbounded);
+        let below = self.by_path.range::<Path, _>(from).take_while(|(path, _)| path.starts_with(directory));
         let gone = below.filter(|(_, watch)| watch.pass != self.pass).map(|(path, _)| Arc::clone(path));
         for path in gone.collect::<Vec<_>>() {
             self.remove(&path);
@@ -383,7 +383,7 @@ mod tests {
         let mut watches = watched(&place);
         fs::remove_dir_all(place.path("a")).unwrap();
         until(&mut watches, &place, "a");
-        // The system says that a watch has ended behind the event of the directory's end.
+        // The system says that a watch has ended after the event of the directory's end.
         place.write("end", "");
         until(&mut watches, &place, "end");
         assert_eq!((watches.by_descriptor.len(), watches.by_path.len()), (1, 1));

@@ -20,7 +20,7 @@ pub(super) struct Comparison<'r> {
     received: Vec<u8>,
     /// Length of the head in `received`, once it is there.
     received_head: Option<usize>,
-    /// How many bytes behind the heads are equal.
+    /// How many bytes after the heads are equal.
     equal: usize,
     difference: Option<String>,
 }
@@ -77,7 +77,7 @@ impl<'r> Comparison<'r> {
     /// Whether what answers to the first `count` recorded bytes has come.
     pub(super) fn has(&self, count: usize) -> bool {
         match (self.received_head, count.checked_sub(self.recorded_head)) {
-            (Some(_), Some(behind)) => self.equal >= behind,
+            (Some(_), Some(after)) => self.equal >= after,
             (None, Some(_)) => false,
             // A part of a head: it may be cut elsewhere now.
             (_, None) => count == 0 || !self.received.is_empty(),

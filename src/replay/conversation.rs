@@ -6,7 +6,7 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 
 use super::comparison::Comparison;
-use super::recording::Connection;
+use super::recording::RecordedConnection;
 use super::wire::Wire;
 
 /// How much is read at once, in bytes.
@@ -29,7 +29,7 @@ pub(super) struct Conversation<'r> {
 }
 
 impl<'r> Conversation<'r> {
-    pub(super) fn new(wire: Wire, recorded: &'r Connection) -> Self {
+    pub(super) fn new(wire: Wire, recorded: &'r RecordedConnection) -> Self {
         Self {
             wire,
             comparison: Comparison::new(&recorded.sent),

@@ -1,10 +1,16 @@
 //! `wshost replay`: sends what clients sent while `--trace` recorded (docs/trace.md) to a server, and compares what it
 //! says.
 //!
+//! - `recording` – the file, which `source` reads; `session` – all connections, in its order; `conversation` – one
+//! - `comparison` – what came beside what was recorded; `wire` – a connection to the server; `trust` – its certificates
+//! - `printable` – text for people; `error` – why there is nothing to replay
+//!
 //! Must not import anything but `cli` and `error`.
 
 mod comparison;
 mod conversation;
+mod error;
+mod printable;
 mod recording;
 mod session;
 mod source;
@@ -15,7 +21,9 @@ use std::io;
 
 use crate::cli::ReplayOptions;
 use crate::error::StartError;
-use session::{Manner, Session};
+use error::ReplayError;
+use printable::tell;
+use session::{Manner, Session, Verdict};
 pub use trust::client_config;
 use wire::Target;
 
@@ -28,8 +36,7 @@ pub fn run(options: ReplayOptions) -> Result<bool, StartError> {
     let recording = recording::read(&file, timeout)?;
     let count = recording.connections.len();
     if let Some(number) = connection.filter(|number| *number > count) {
-        let problem = format!("{}: no connection {number}; it has those from 1 to {count}", file.display());
-        return Err(StartError::Replay(problem));
+        return Err(ReplayError::NoConnection { file, number, count }.end());
     }
     if let Some(line) = recording.cut_off {
         tell(
@@ -48,13 +55,12 @@ pub fn run(options: ReplayOptions) -> Result<bool, StartError> {
     }
     let mut wanted = recording.connections.iter().enumerate();
     if wanted.all(|(index, found)| found.has_gap || connection.is_some_and(|number| number != index + 1)) {
-        let problem = format!("{}: no connection without a gap; record again", file.display());
-        return Err(StartError::Replay(problem));
+        return Err(ReplayError::OnlyGaps { file }.end());
     }
     let target = Target::new(server, timeout)?;
     let manner = Manner { only: connection.map(|number| number - 1), timing, limit: timeout };
     let (mut same, mut others) = (0, 0);
-    let report = |index: usize, verdict: session::Verdict| {
+    let report = |index: usize, verdict: Verdict| {
         let resource: String = recording.connections[index].resource.chars().take(SHOWN).collect();
         let number = index + 1;
         let line = match verdict {
@@ -69,26 +75,7 @@ pub fn run(options: ReplayOptions) -> Result<bool, StartError> {
         };
         tell(&mut io::stdout(), &line);
     };
-    Session::new(&recording, &target, &manner, report).run()?;
+    Session::new(&recording, &target, &manner, report).run().map_err(ReplayError::end)?;
     tell(&mut io::stdout(), &format!("{same} ok, {others} not"));
     Ok(others == 0)
-}
-
-/// Prints a line. A reader that has seen enough is no failure.
-fn tell(to: &mut impl io::Write, line: &str) {
-    let _ = writeln!(to, "{}", printable(line)).and_then(|()| to.flush());
-}
-
-/// `text`, which a server or a recording may have had a hand in, as one line that no terminal takes for commands.
-fn printable(text: &str) -> String {
-    let shown = |character: char| {
-        let is_command = character.is_control() || is_invisible(character);
-        if is_command { character.escape_unicode().to_string() } else { character.to_string() }
-    };
-    text.chars().map(shown).collect()
-}
-
-/// Whether a character changes the order in which others are shown, or ends a line.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{BufRead, BufReader, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration as Patience;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -13,6 +12,7 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+use super::error::{RecordingError, ReplayError};
 use super::source::Source;
 use crate::error::StartError;
 
@@ -29,7 +29,7 @@ const LINE_COST: usize = 256;
 #[derive(Debug, PartialEq)]
 pub(super) struct Recording {
     /// In the order in which they were opened.
-    pub(super) connections: Vec<Connection>,
+    pub(super) connections: Vec<RecordedConnection>,
     /// What happened on all of them, in the order of its times.
     pub(super) steps: Vec<Step>,
     /// The number of a last line that was not written to its end.
@@ -40,7 +40,7 @@ pub(super) struct Recording {
 
 /// A connection as it was recorded.
 #[derive(Debug, PartialEq)]
-pub(super) struct Connection {
+pub(super) struct RecordedConnection {
     /// What was asked for, for people.
     pub(super) resource: String,
     /// All that the server sent.
@@ -82,29 +82,27 @@ pub(super) enum Event {
 }
 
 /// Reads the file `path`. One that is silent for longer than `patience`, a pipe, is given up.
-pub(super) fn read(path: &Path, patience: Patience) -> Result<Recording, StartError> {
+pub(super) fn read(path: &Path, patience: std::time::Duration) -> Result<Recording, StartError> {
     // A pipe that nobody writes to is at its end then.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = file.map_err(|source| StartError::File { option: "replay", path: path.to_owned(), source })?;
     parse(BufReader::new(Source::new(file, patience)))
-        .map_err(|problem| StartError::Replay(format!("{}: {problem}", path.display())))
+        .map_err(|problem| ReplayError::Recording { file: path.to_owned(), problem }.end())
 }
 
-fn parse(mut file: impl BufRead) -> Result<Recording, String> {
+fn parse(mut file: impl BufRead) -> Result<Recording, RecordingError> {
     let mut reader = Reader::default();
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
         let count = (&mut file).take(MAX_LINE).read_until(b'\n', &mut line);
-        let count = count.map_err(|error: io::Error| format!("{error}; name a file that --trace wrote"))?;
+        let count = count.map_err(RecordingError::Read)?;
         if count == 0 {
             break;
         }
         number += 1;
         if count as u64 == MAX_LINE && !line.ends_with(b"\n") {
-            return Err(format!(
-                "line {number} is longer than {MAX_LINE} bytes; name a file that --trace wrote"
-            ));
+            return Err(RecordingError::LongLine { line: number, most: MAX_LINE });
         }
         let record = serde_json::from_slice(&line).unwrap_or(Value::Null);
         // What a server that was killed has left behind.
@@ -116,17 +114,13 @@ fn parse(mut file: impl BufRead) -> Result<Recording, String> {
             reader.skip(number);
             continue;
         }
-        reader
-            .take(&record)
-            .map_err(|problem| format!("line {number}: {problem}; record again, or delete the line"))?;
+        reader.take(&record).map_err(|problem| RecordingError::Line { line: number, problem })?;
         if reader.kept > MAX_KEPT {
-            return Err(format!(
-                "more than {MAX_KEPT} bytes are recorded up to line {number}; replay a part of it"
-            ));
+            return Err(RecordingError::TooLarge { line: number, most: MAX_KEPT });
         }
     }
     if reader.recording.connections.is_empty() {
-        return Err("no connection is recorded in it; record one with --trace".to_owned());
+        return Err(RecordingError::Empty);
     }
     let Recording { connections, steps, .. } = &mut reader.recording;
     steps.retain(|step| !connections[step.connection].has_gap);
@@ -218,7 +212,7 @@ impl Reader {
         self.kept += resource.len();
         let connection = self.recording.connections.len();
         self.open.insert(number, connection);
-        self.recording.connections.push(Connection {
+        self.recording.connections.push(RecordedConnection {
             resource: resource.to_owned(),
             sent: Vec::new(),
             is_whole: false,
@@ -242,6 +236,8 @@ fn bytes(record: &Value) -> Result<Vec<u8>, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     const OPEN: &str =
@@ -310,10 +306,10 @@ mod tests {
             (r#"{"connection":1,"event":"in","at":1,"text":"\ud800"}"#, "not a whole JSON object"),
             (r#"{"connection":-1,"event":"in","at":1,"text":"x"}"#, "\"connection\""),
         ] {
-            let error = parse(format!("{OPEN}\n{line}\n").as_bytes()).expect_err(line);
+            let error = parse(format!("{OPEN}\n{line}\n").as_bytes()).expect_err(line).to_string();
             assert!(error.starts_with("line 2: ") && error.contains(problem), "{line}: {error}");
         }
-        assert!(parse(&b""[..]).expect_err("nothing").contains("no connection"));
+        assert!(parse(&b""[..]).expect_err("nothing").to_string().contains("no connection"));
     }
 
     #[test]
@@ -322,7 +318,7 @@ mod tests {
         let end = |at: &str| format!("{open}\n{{\"connection\":1,\"event\":\"eof\",\"at\":{at}}}\n");
         assert_eq!(parse(end("0.5").as_bytes()).expect("the last second").steps.len(), 2);
         for at in ["1", "999999999"] {
-            let error = parse(end(at).as_bytes()).expect_err(at);
+            let error = parse(end(at).as_bytes()).expect_err(at).to_string();
             assert!(error.starts_with("line 2: ") && error.contains("the year 9999"), "{error}");
         }
     }
@@ -330,11 +326,13 @@ mod tests {
     #[test]
     fn lines_and_recordings_have_an_end() {
         let endless = BufReader::new(io::repeat(b'x'));
-        assert!(parse(endless).expect_err("no line").starts_with("line 1 is longer than"));
+        assert!(parse(endless).expect_err("no line").to_string().starts_with("line 1 is longer than"));
         let endless = OPEN.as_bytes().chain(BufReader::new(io::repeat(b' ')));
-        assert!(parse(endless).expect_err("no line").starts_with("line 1 is longer than"));
+        assert!(parse(endless).expect_err("no line").to_string().starts_with("line 1 is longer than"));
         let deep = format!("{OPEN}\n{}\n", "[".repeat(1 << 20));
-        assert!(parse(deep.as_bytes()).expect_err("no object").starts_with("line 2: not a whole"));
+        assert!(
+            parse(deep.as_bytes()).expect_err("no object").to_string().starts_with("line 2: not a whole")
+        );
     }
 
     #[test]
@@ -366,6 +364,6 @@ mod tests {
     fn a_last_line_that_was_cut_off_is_left_out() {
         let recording = parse(format!("{OPEN}\n{}", &OPEN[..20]).as_bytes()).expect("a trace");
         assert_eq!((recording.connections.len(), recording.cut_off), (1, Some(2)));
-        assert!(parse(&OPEN.as_bytes()[..20]).expect_err("nothing").contains("no connection"));
+        assert!(parse(&OPEN.as_bytes()[..20]).expect_err("nothing").to_string().contains("no connection"));
     }
 }

@@ -1,5 +1,5 @@
 //! All connections of a recording, had again in the order of its times. Must not import anything but its
-//! neighbours and `error`.
+//! neighbours and `deadline`.
 //!
 //! One thread serves them all: what was recorded is one order of events, and handlers that pass messages on between
 //! connections answer as they did only in that order.
@@ -12,17 +12,27 @@ use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
 
 use super::conversation::Conversation;
-use super::printable;
+use super::error::{ConnectError, ReplayError};
 use super::recording::{Event, Recording, Step};
 use super::wire::Target;
 use crate::deadline;
-use crate::error::StartError;
 
 /// The longest pause that is kept: a day.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What became of a connection: how many bytes were received, or where it went wrong.
-pub(super) type Verdict = Result<usize, String>;
+pub(super) type Verdict = Result<usize, Failure>;
+
+/// Why a connection did not go as it was recorded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The server is not there any more.
+    #[error(transparent)]
+    Unconnected(ConnectError),
+    /// The server said something else, or too little: where, and what.
+    #[error("{0}")]
+    Differs(String),
+}
 
 /// How to have them again.
 pub(super) struct Manner {
@@ -52,7 +62,7 @@ impl<'r, F: FnMut(usize, Verdict)> Session<'r, F> {
     }
 
     /// Does everything that was recorded. An error: there is nobody to connect to.
-    pub(super) fn run(mut self) -> Result<(), StartError> {
+    pub(super) fn run(mut self) -> Result<(), ReplayError> {
         let mut before = None;
         for step in &self.recording.steps {
             if self.manner.only.is_some_and(|only| only != step.connection) {
@@ -80,7 +90,7 @@ impl<'r, F: FnMut(usize, Verdict)> Session<'r, F> {
         Ok(())
     }
 
-    fn act(&mut self, step: &'r Step) -> Result<(), StartError> {
+    fn act(&mut self, step: &'r Step) -> Result<(), ReplayError> {
         let index = step.connection;
         if matches!(step.event, Event::Open) {
             return self.connect(index);
@@ -99,14 +109,14 @@ impl<'r, F: FnMut(usize, Verdict)> Session<'r, F> {
         Ok(())
     }
 
-    fn connect(&mut self, index: usize) -> Result<(), StartError> {
+    fn connect(&mut self, index: usize) -> Result<(), ReplayError> {
         match self.target.connect() {
             Ok(wire) => {
                 self.has_connected = true;
                 self.open.insert(index, Conversation::new(wire, &self.recording.connections[index]));
             }
-            Err(problem) if self.has_connected => (self.report)(index, Err(problem)),
-            Err(problem) => return Err(StartError::Replay(printable(&problem))),
+            Err(problem) if self.has_connected => (self.report)(index, Err(Failure::Unconnected(problem))),
+            Err(problem) => return Err(ReplayError::NoServer(problem)),
         }
         Ok(())
     }
@@ -136,7 +146,7 @@ impl<'r, F: FnMut(usize, Verdict)> Session<'r, F> {
         let Some(conversation) = self.open.remove(&index) else { return };
         let surplus = || conversation.comparison.surplus().filter(|_| is_whole);
         let verdict = match conversation.problem().or_else(surplus) {
-            Some(problem) => Err(problem),
+            Some(problem) => Err(Failure::Differs(problem)),
             None => Ok(conversation.comparison.received()),
         };
         (self.report)(index, verdict);
@@ -144,7 +154,7 @@ impl<'r, F: FnMut(usize, Verdict)> Session<'r, F> {
 
     fn fail(&mut self, index: usize, problem: String) {
         self.open.remove(&index);
-        (self.report)(index, Err(problem));
+        (self.report)(index, Err(Failure::Differs(problem)));
     }
 
     /// Waits until `is_done` holds for all connections and their indices. Those that do not get on are done with.
@@ -167,11 +177,10 @@ impl<'r, F: FnMut(usize, Verdict)> Session<'r, F> {
     }
 
     /// Lets time pass.
-    fn pause(&mut self, time: Duration) -> Result<(), StartError> {
+    fn pause(&mut self, time: Duration) -> Result<(), ReplayError> {
         if time > LONGEST_PAUSE {
             let (pause, most) = (time.as_secs(), LONGEST_PAUSE.as_secs());
-            let problem = format!("a pause of {pause} s is recorded, and --timing keeps {most} s at most");
-            return Err(StartError::Replay(problem + "; leave it out"));
+            return Err(ReplayError::Pause { pause, most });
         }
         let end = deadline::after(time);
         loop {

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::error::ReplayError;
 use crate::cli::Trust;
 use crate::error::StartError;
 
@@ -20,7 +21,7 @@ pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, StartError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| StartError::Replay(error.to_string()))?;
+        .map_err(|error| ReplayError::Tls(error).end())?;
     let builder = match trust {
         Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
         Trust::Authorities(path) => builder.with_root_certificates(authorities(path)?),

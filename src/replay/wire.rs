@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
+use super::error::ConnectError;
 use super::trust::client_config;
 use crate::cli::ServerUrl;
 use crate::error::StartError;
@@ -30,25 +31,28 @@ impl Target {
     }
 
     /// A new connection, past the TLS handshake. An error says what to do.
-    pub(super) fn connect(&self) -> Result<Wire, String> {
+    pub(super) fn connect(&self) -> Result<Wire, ConnectError> {
         let ServerUrl { host, port, .. } = &self.url;
-        let socket = self.reach().map_err(|error| {
-            format!("cannot connect to {host} port {port}: {error}; start the server, or check the URL")
-        })?;
+        let (host, port) = (host.clone(), *port);
+        let socket = match self.reach() {
+            Ok(socket) => socket,
+            Err(source) => return Err(ConnectError::Unreachable { host, port, source }),
+        };
         let told = |error: io::Error| {
             let limit = self.limit.as_secs_f64();
             let problem = match error.kind() {
                 io::ErrorKind::WouldBlock => format!("no answer within {limit} s"),
                 _ => error.to_string(),
             };
-            format!(
-                "no TLS with {host} port {port}: {problem}; check the URL and --ca, or trust any with --insecure"
-            )
+            ConnectError::NoTls { host, port, problem }
         };
-        let session = self.tls.as_ref().map(|config| self.shake_hands(&socket, config)).transpose();
-        let wire = Wire { session: session.map_err(told)?, socket };
-        wire.socket.set_nonblocking(true).map_err(told)?;
-        Ok(wire)
+        self.speak(socket).map_err(told)
+    }
+
+    fn speak(&self, socket: TcpStream) -> io::Result<Wire> {
+        let session = self.tls.as_ref().map(|config| self.shake_hands(&socket, config)).transpose()?;
+        socket.set_nonblocking(true)?;
+        Ok(Wire { socket, session })
     }
 
     /// A socket with the first of the host's addresses that answers.

@@ -17,7 +17,7 @@ use super::script::Scripts;
 use super::stream::{Socket, Stream};
 use super::tls::{AcceptError, Tls};
 use crate::config::{LINGER_AT_STOP, LINGER_BYTES, LINGER_TIME, PolicyConfig};
-use crate::handlers::{HandlerConnection, HandlerHost, ReadyHandler};
+use crate::handover::{HandlerConnection, HandlerHost, ReadyHandler};
 use crate::http::error_page::{error_page, python_repr};
 use crate::http::files::Files;
 use crate::http::head::{HeadError, HeadParser, RequestHead};

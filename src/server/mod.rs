@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::descriptors;
 use crate::error::StartError;
-use crate::handlers::HandlerHost;
+use crate::handover::HandlerHost;
 use crate::http::cgi::{Cgi, FixedRules, ScriptRules};
 use crate::http::files::Files;
 use crate::http::policy::PolicySource;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-use crate::handlers::Transport;
+use crate::handover::Transport;
 use crate::patience::Patient;
 
 /// A socket that was accepted.

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Shared;
 use super::report::{self, Extent, millis};
-use crate::handlers::traffic::Totals;
+use crate::handlers::Totals;
 
 /// How often a sample is taken.
 const PERIOD: Duration = Duration::from_secs(1);

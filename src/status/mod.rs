@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::error::StartError;
-use crate::handlers::traffic::Monitor;
+use crate::handlers::Monitor;
 use crate::logging::LOG_SERVER;
 use guard::Guard;
 use live::Samples;

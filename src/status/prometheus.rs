@@ -2,8 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use crate::handlers::history::reloads;
-use crate::handlers::traffic::{BUCKETS, Monitor, State, bucket_end};
+use crate::handlers::{Activity, BUCKETS, Monitor, bucket_end, reloads};
 
 /// All metrics.
 pub(super) fn metrics(monitor: &dyn Monitor) -> String {
@@ -24,7 +23,7 @@ pub(super) fn metrics(monitor: &dyn Monitor) -> String {
         "gauge",
         "Connections that handlers have now, by what the handler does.",
     );
-    for state in [State::Waiting, State::Sending, State::Running] {
+    for state in [Activity::Waiting, Activity::Sending, Activity::Running] {
         let count = connections.iter().filter(|connection| connection.state == state).count();
         text.value(&format!("{{state=\"{}\"}}", state.name()), count);
     }

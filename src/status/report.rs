@@ -7,11 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::live::{Sample, Samples};
-use crate::handlers::LoadError;
-use crate::handlers::history::{Reload, reloads};
-use crate::handlers::snapshot::Digest;
-use crate::handlers::status::HandlerStatus;
-use crate::handlers::traffic::{ConnectionStatus, Monitor, Totals};
+use crate::handlers::{ConnectionStatus, Digest, HandlerStatus, LoadError, Monitor, Reload, Totals, reloads};
 use crate::logging::tail::{Kept, tail};
 use crate::per_process::PerProcess;
 

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 
-use wshost::handlers::Transport;
+use wshost::handover::Transport;
 
 use crate::support::Server;
 

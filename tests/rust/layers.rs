@@ -48,7 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "children",
             "descriptors",
-            "handlers",
+            "handover",
             "http",
             "logging",
             "patience",
@@ -65,12 +65,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// The same for the two parts that stand between the server and Python.
 const MAY_USE_BETWEEN: &[(&str, &[&str])] = &[
-    ("handlers", &["http", "trace"]),
+    ("handover", &["http", "trace"]),
+    ("handlers", &["handover", "http"]),
     (
         "bridge",
         &[
             "descriptors",
             "handlers",
+            "handover",
             "http",
             "logging",
             "per_process",
@@ -192,7 +194,9 @@ fn each_layer_names_only_what_lies_below() {
         if text.contains("pyo3::") && !["bridge", "embed", "lib"].contains(&part.as_str()) {
             broken.push(format!("{}: pyo3", file.display()));
         }
-        if text.contains("tokio::") && ["websocket", "handlers", "bridge"].contains(&part.as_str()) {
+        if text.contains("tokio::")
+            && ["websocket", "handlers", "handover", "bridge"].contains(&part.as_str())
+        {
             broken.push(format!("{}: tokio", file.display()));
         }
     }

@@ -2,6 +2,7 @@
 //! Python.
 
 mod cgi;
+mod circles;
 mod files;
 mod forks;
 mod fuzz_seeds;

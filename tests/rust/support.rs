@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wshost::config::{Config, HandlersConfig, ListenConfig, LogConfig, LogLevel, PolicyConfig, ReadyConfig};
 use wshost::error::StartError;
-use wshost::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
+use wshost::handover::{HandlerConnection, HandlerHost, ReadyHandler, UriFragmentError};
 use wshost::http::policy::PolicySource;
 use wshost::server::{self, Asked, Listeners};
 
@@ -49,10 +49,10 @@ pub fn config(document_root: &Path) -> Config {
 pub struct StubHost(pub Sender<HandlerConnection>);
 
 impl HandlerHost for StubHost {
-    fn resolve(&self, resource: &str) -> Result<Option<Box<dyn ReadyHandler>>, FragmentError> {
+    fn resolve(&self, resource: &str) -> Result<Option<Box<dyn ReadyHandler>>, UriFragmentError> {
         let (path, fragment) = resource.split_once('#').unwrap_or((resource, ""));
         match path.split('?').next() {
-            Some("/handler" | "/broken") if !fragment.is_empty() => Err(FragmentError),
+            Some("/handler" | "/broken") if !fragment.is_empty() => Err(UriFragmentError),
             Some("/handler") => Ok(Some(Box::new(StubHandler(Some(self.0.clone()))))),
             Some("/broken") => Ok(Some(Box::new(StubHandler(None)))),
             _ => Ok(None),

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use wshost::bridge::socket::{FrameReadError, Socket};
 use wshost::bridge::transport::Duplex;
 use wshost::config::{ClientAuth, TlsConfig};
-use wshost::handlers::{HandlerConnection, Transport};
+use wshost::handover::{HandlerConnection, Transport};
 
 use crate::support::{Server, connect};
 

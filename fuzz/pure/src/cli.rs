@@ -2,3 +2,5 @@
 
 #[path = "../../../src/cli/ini.rs"]
 pub mod ini;
+
+pub use ini::{IniError, ini_section};

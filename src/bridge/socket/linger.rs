@@ -75,7 +75,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::handlers::Transport;
+    use crate::handover::Transport;
 
     const NEVER: Duration = Duration::from_hours(1);
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::{Invocation, Options, UsageError, Value, command, names, parse, reference_options};
+use super::super::command::command;
+use super::super::{Invocation, Options, UsageError, Value, names, parse, reference_options};
 use super::{TOKEN, args, options};
 use crate::config::{LogFormat, LogLevel};
 
@@ -288,15 +289,24 @@ fn a_file_that_cannot_be_used_is_one_line_with_its_name() {
 #[test]
 fn the_references_names_cover_every_option_but_ours() {
     let values = reference_options(args(&["-p", " 8_0 ", "-t", "-d", "/x"])).unwrap();
-    let of = |dest| values.iter().find(|(known, _)| *known == dest).map(|(_, value)| value.clone());
+    let of = |dest| values.iter().find(|(known, _)| known == dest).map(|(_, value)| value.clone());
     assert_eq!(of("port"), Some(Value::Number(80)));
     assert_eq!(of("validation_port"), Some(Value::None));
     assert_eq!(of("use_tls"), Some(Value::Flag(true)));
     assert_eq!(of("document_root"), Some(Value::Text("/x".into())));
     assert_eq!(of("private_key"), Some(Value::Text("".into())));
     assert_eq!(of("scan_dir"), Some(Value::None));
-    let reference = command().get_arguments().filter(|arg| names::is_reference(arg)).count();
-    assert_eq!(values.len(), reference);
+    assert_eq!(of("config_file"), Some(Value::None));
+    assert_eq!(of("use_basic_auth"), Some(Value::Flag(false)));
+    assert_eq!(of("request_queue_size"), Some(Value::Number(128)));
+    assert_eq!(of("log_count"), Some(Value::Number(5)));
+    for dest in ["server_host", "certificate", "tls_client_ca", "log_file"] {
+        assert_eq!(of(dest), Some(Value::Text("".into())), "{dest}");
+    }
+    for dest in ["validation_host", "websock_handlers_map_file", "cgi_paths", "handler_encoding"] {
+        assert_eq!(of(dest), Some(Value::None), "{dest}");
+    }
+    assert_eq!(values.len(), 27, "as many as pywebsocket has");
     assert_eq!(reference_options(args(&["--help"])).unwrap_err().exit_code(), 0);
     assert!(reference_options(args(&["man"])).is_err());
 }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use clap::Arg;
 use clap::error::ErrorKind;
 
-use super::super::{Invocation, command, parse, usage};
+use super::super::command::{command, reference_command};
+use super::super::{Invocation, names, parse, usage};
 use super::{TOKEN, args, refused};
 
 #[test]
@@ -109,19 +111,83 @@ fn help_names_every_option_and_default() {
     }
 }
 
+/// An option as the guide's table has it.
+fn in_the_guide(arg: &Arg) -> String {
+    let long = arg.get_long().unwrap();
+    let value = arg.get_value_names().filter(|_| arg.get_action().takes_values());
+    let long = match value {
+        Some([value]) => format!("`--{long} {value}`"),
+        _ => format!("`--{long}`"),
+    };
+    arg.get_short().map_or_else(|| long.clone(), |short| format!("`-{short}`, {long}"))
+}
+
 #[test]
-fn the_guide_names_every_option() {
+fn the_guides_table_has_every_option_with_its_default_and_no_other() {
     let guide = include_str!("../../../docs/guide.md");
-    for arg in command().get_arguments() {
-        let long = arg.get_long().unwrap();
-        let value = arg.get_value_names().filter(|_| arg.get_action().takes_values());
-        let shown = match (arg.get_short().filter(|_| long != "help"), value) {
-            (Some(short), Some([value])) => format!("`-{short}`, `--{long} {value}`"),
-            (Some(short), _) => format!("`-{short}`, `--{long}`"),
-            (None, Some([value])) => format!("`--{long} {value}`"),
-            (None, _) => format!("`--{long}`"),
-        };
-        assert!(guide.contains(&shown), "no {shown} in docs/guide.md");
+    let rows: Vec<Vec<&str>> = guide
+        .lines()
+        .filter(|line| line.starts_with("| `-") && line.contains("`--"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .filter(|row: &Vec<&str>| row.len() == 3)
+        .collect();
+    let command = command();
+    for arg in command.get_arguments() {
+        let shown = in_the_guide(arg);
+        let row = rows.iter().find(|row| row[0] == shown);
+        let default = row.unwrap_or_else(|| panic!("no row for {shown} in docs/guide.md"))[1];
+        if !arg.get_action().takes_values() {
+            assert!(["no", "reload", ""].contains(&default), "{shown}");
+            continue;
+        }
+        // What follows a colon or a semicolon explains it.
+        let word = default.trim_matches('`').split([':', ';']).next().unwrap();
+        match arg.get_default_values() {
+            [value] if !value.is_empty() => {
+                assert_eq!(word, value.to_str().unwrap().split(':').next().unwrap(), "{shown}");
+            }
+            _ => {
+                let help = arg.get_help().unwrap().to_string();
+                let is_in_help = !word.is_empty() && help.ends_with(&format!("[default: {word}]"));
+                let is_none = ["none", "", "all addresses", "the root", "watch", "see below"].contains(&word);
+                assert!(
+                    is_in_help || (is_none && !help.contains(&format!("[default: {word}"))),
+                    "{shown}: {default}"
+                );
+            }
+        }
+    }
+    let known: Vec<String> = command.get_arguments().map(in_the_guide).collect();
+    for row in rows {
+        assert!(
+            known.iter().any(|known| known == row[0]) || row[0] == "`-h`, `--help`",
+            "{} is no option",
+            row[0]
+        );
+    }
+}
+
+#[test]
+fn the_documents_name_every_option_of_the_subcommands() {
+    let guide = include_str!("../../../docs/guide.md");
+    let trace = include_str!("../../../docs/trace.md");
+    let command = command();
+    for subcommand in command.get_subcommands() {
+        let document = if subcommand.get_name() == "replay" { trace } else { guide };
+        let of_the_server = |long: &str| command.get_arguments().any(|arg| arg.get_long() == Some(long));
+        for long in subcommand.get_arguments().filter_map(Arg::get_long).filter(|long| !of_the_server(long)) {
+            assert!(document.contains(&format!("--{long}")), "--{long} of {}", subcommand.get_name());
+        }
+    }
+}
+
+#[test]
+fn a_file_of_options_takes_every_option() {
+    let command = reference_command();
+    for long in command.get_arguments().filter_map(Arg::get_long) {
+        for name in [long.to_owned(), long.replace('-', "_")] {
+            assert_eq!(names::find(&command, &name), Some(long));
+        }
     }
 }
 
@@ -149,5 +215,9 @@ fn prints_completions_and_the_manual_page() {
     for arg in command().get_arguments() {
         let name = arg.get_long().unwrap().replace('-', "\\-");
         assert!(page.contains(&name), "no {name} in\n{page}");
+        for value in arg.get_default_values().iter().filter(|_| arg.get_action().takes_values()) {
+            let default = format!("[default: {}]", value.to_str().unwrap().replace('-', "\\-"));
+            assert!(value.is_empty() || page.contains(&default), "no {default} of {name} in\n{page}");
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::SystemTime;
 
+use super::super::digest::digest;
 use super::super::map_file::MapProblem;
-use super::super::testing::{PATIENCE, Place, StubLoader, served, text};
+use super::super::testing::{Place, StubLoader, TEST_LIMIT, served, text};
 use super::*;
 
 fn start_error(config: &HandlersConfig) -> StartError {
@@ -104,7 +105,7 @@ fn publishes_what_changed_and_nothing_else() {
     assert_eq!(after.generation(), before.generation() + 1);
     assert!(Arc::ptr_eq(&before.handlers["/b"], &after.handlers["/b"]));
     assert_eq!((before.handlers["/a"].version, after.handlers["/a"].version), (1, 2));
-    assert_eq!(after.handlers["/a"].digest, reload::digest(b"a2"));
+    assert_eq!(after.handlers["/a"].digest, digest(b"a2"));
     assert_eq!(served(&before), [("/a", "a1"), ("/b", "b1"), ("/c", "c1")], "a snapshot never changes");
 }
 
@@ -278,7 +279,7 @@ fn a_new_file_waits_for_a_helper_that_is_being_renewed() {
     assert_eq!((text(&registry.snapshot(), "/b"), place.loader.loads()), (None, 2));
     let before = registry.snapshot().generation;
     blocked.release();
-    let after = registry.wait_for_generation(before + 1, PATIENCE).expect("a refresh");
+    let after = registry.wait_for_generation(before + 1, TEST_LIMIT).expect("a refresh");
     assert_eq!(text(&after, "/b").as_deref(), Some("b needs h.py"));
     assert_eq!(place.loader.loads(), 4, "both again");
 }
@@ -295,7 +296,7 @@ fn a_file_whose_helper_is_renewed_while_it_is_loaded_is_loaded_again() {
     registry.refresh();
     let (before, loads) = (registry.snapshot().generation, place.loader.loads());
     blocked.release();
-    let after = registry.wait_for_generation(before + 1, PATIENCE).expect("a refresh");
+    let after = registry.wait_for_generation(before + 1, TEST_LIMIT).expect("a refresh");
     assert_eq!(text(&after, "/b").as_deref(), Some("b needs h.py"));
     assert_eq!(place.loader.loads(), loads + 1, "b again");
 }
@@ -353,7 +354,7 @@ fn a_file_that_changes_while_it_is_loaded_is_loaded_again() {
     registry.refresh();
     let snapshot = registry.snapshot();
     assert_eq!(served(&snapshot), [("/a", "a2")]);
-    assert_eq!(snapshot.handlers["/a"].digest, reload::digest(b"a2"));
+    assert_eq!(snapshot.handlers["/a"].digest, digest(b"a2"));
     assert_eq!(place.loader.loads(), 2);
     assert!(registry.refresh().is_empty());
 }
@@ -365,7 +366,7 @@ fn waits_for_a_generation() {
     assert!(registry.wait_for_generation(2, Duration::ZERO).is_none());
     place.write("a_wsh.py", "a2");
     thread::scope(|scope| {
-        let wait = scope.spawn(|| registry.wait_for_generation(2, PATIENCE));
+        let wait = scope.spawn(|| registry.wait_for_generation(2, TEST_LIMIT));
         registry.refresh();
         assert_eq!(served(&wait.join().unwrap().unwrap()), [("/a", "a2")]);
     });

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::registry::Snapshot;
-use super::super::testing::{PATIENCE, Place, StubLoader, served, text};
+use super::super::snapshot::Snapshot;
+use super::super::testing::{Place, StubLoader, TEST_LIMIT, served, text};
 use super::*;
 
 /// A place that is watched.
@@ -32,7 +32,7 @@ impl Watched {
 
     /// Waits for a snapshot that `matches`.
     fn wait(&self, matches: impl Fn(&Snapshot<String>) -> bool) -> Arc<Snapshot<String>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_LIMIT;
         loop {
             let snapshot = self.registry.snapshot();
             if matches(&snapshot) {
@@ -345,7 +345,7 @@ fn watches_a_new_directory_before_it_reads_it() {
         reload.join().unwrap();
     });
     while !reloader.dirty.contains(&place.path("d/c_wsh.py")) {
-        assert!(matches!(reloader.wait(Some(PATIENCE)), Woken::Events), "it is not watched");
+        assert!(matches!(reloader.wait(Some(TEST_LIMIT)), Woken::Events), "it is not watched");
         reloader.notice_events();
     }
 }
@@ -360,7 +360,7 @@ fn an_endless_stream_of_events_does_not_put_off_the_reload() {
     thread::scope(|scope| {
         let flood = scope.spawn(|| {
             let start = Instant::now();
-            while !settled.load(Ordering::Relaxed) && start.elapsed() < PATIENCE {
+            while !settled.load(Ordering::Relaxed) && start.elapsed() < TEST_LIMIT {
                 place.write("a_wsh.py", "x");
             }
             settled.load(Ordering::Relaxed)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::super::READ_AHEAD;
 use super::*;
-use crate::handlers::Transport;
+use crate::handover::Transport;
 
 /// How long a test waits for what must happen.
 const BOUND: Duration = Duration::from_secs(30);
