@@ -216,3 +216,15 @@ def test_what_is_served_is_what_is_there(start: Start, tmp_path: Path) -> None:
                 raise
         tree.end_batch()
     assert tree.versions > OPERATIONS / 4
+
+
+def test_what_loads_late_may_be_the_last_good_version(tmp_path: Path) -> None:
+    """The model: a version of the batch in which its file broke is right later, an older one is not."""
+    tree = Tree(tmp_path, tmp_path, SEED)
+    path = tmp_path / "h0_wsh.py"
+    tree.held[path], tree.passed[path] = ("v1", "help0"), {"v1"}
+    tree.end_batch()
+    tree.held[path], tree.passed[path] = None, {"v2"}
+    tree.end_batch()
+    assert tree.is_right(path, ("v2", "0"), ("v1", "0"))
+    assert not tree.is_right(path, ("v1", "0"), ("v2", "0"))
