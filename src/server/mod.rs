@@ -6,7 +6,7 @@
 
 mod answer;
 mod connection;
-mod listener;
+mod listening;
 mod ready;
 mod script;
 mod stream;
@@ -15,7 +15,6 @@ mod tls;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -33,11 +32,11 @@ use crate::shutdown;
 use crate::status::Status;
 use crate::trace::Trace;
 use connection::Context;
-use listener::Listener;
+use listening::Listener;
 use script::Scripts;
 use tls::Tls;
 
-pub use listener::{Listeners, check_passed};
+pub use listening::{Listeners, check_passed};
 pub use ready::Descriptor as ReadyDescriptor;
 
 /// How long `accept` rests after an error such as too many open files, which would come back at once.
@@ -269,13 +268,5 @@ async fn accept(listener: Listener, context: Arc<Context>, connections: TaskTrac
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-    }
-}
-
-/// Without Nagle's delay, which would hold back small frames. An error means that the peer is gone, and shows
-/// up at the next read.
-fn disable_delay(socket: &TcpStream) {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(target: LOG_SERVER, "Cannot set TCP_NODELAY: {error}");
     }
 }
