@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt as _;
 
+use super::access_log::{log_refusal, log_request};
 use super::connection::Connection;
 use super::script::{Client, Outcome};
 use crate::http::cgi::{Request, RulesError, Script};
-use crate::http::error_page::{error_response, reason_phrase};
+use crate::http::error_page::error_response;
 use crate::http::files::Answer;
 use crate::http::framing::{RequestBody, request_body};
 use crate::http::head::RequestHead;
@@ -139,22 +140,9 @@ impl Connection {
 
     /// The error page for `head`, logged.
     pub(super) fn refusal(&self, head: &RequestHead, status: u16, message: Option<&str>) -> Vec<u8> {
-        self.log_refusal(&head.request_line(), status, message);
+        log_refusal(self.peer, &head.request_line(), status, message);
         error_response(&head.protocol, &head.method, status, message, None)
     }
-
-    /// The two lines that pywebsocket logs for an error page.
-    pub(super) fn log_refusal(&self, request_line: &str, status: u16, message: Option<&str>) {
-        // What the client sent is escaped in it already, as Python's repr.
-        let message = message.unwrap_or_else(|| reason_phrase(status));
-        tracing::warn!(target: LOG_REQUEST, "{} - code {status}, message {message}", self.peer.ip());
-        log_request(request_line, status);
-    }
-}
-
-/// The line that pywebsocket logs for a response.
-pub(super) fn log_request(request_line: &str, status: u16) {
-    tracing::info!(target: LOG_REQUEST, "{request_line:?} {status} -");
 }
 
 /// What a script's local redirect makes of `head`: a request without a body for `target`.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::answer::log_request;
+use super::access_log::{log_refusal, log_request};
 use super::script::Scripts;
 use super::stream::{Socket, Stream};
 use super::tls::{AcceptError, Tls};
@@ -220,7 +220,7 @@ impl Connection {
                 Err(HeadError::Empty) => return Ok(Next::End(Vec::new())),
                 Err(HeadError::Rejected(rejection)) => {
                     let reason = rejection.message.as_deref();
-                    self.log_refusal(&rejection.request_line, rejection.status, reason);
+                    log_refusal(self.peer, &rejection.request_line, rejection.status, reason);
                     return Ok(Next::End(rejection.response()));
                 }
             }

@@ -4,6 +4,7 @@
 //! inside somebody else's process. Must not import `bridge` or pyo3; handlers are reached through
 //! [`HandlerHost`].
 
+mod access_log;
 mod answer;
 mod connection;
 mod listening;

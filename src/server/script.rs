@@ -19,7 +19,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::answer::log_request;
+use super::access_log::log_request;
 use crate::children::{Group, Owner};
 use crate::http::cgi::output::{Header, Parsed, parse};
 use crate::http::cgi::{Cgi, Request, Script, variables};
