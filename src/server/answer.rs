@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt as _;
 
 use super::access_log::{log_refusal, log_request};
-use super::connection::Connection;
+use super::http_connection::HttpConnection;
 use super::script::{Client, Outcome};
 use crate::http::cgi::{Request, RulesError, Script};
 use crate::http::error_page::error_response;
@@ -24,7 +24,7 @@ const MAX_SKIPPED_BODY: usize = 64 * 1024;
 /// How many scripts may pass a request on, one to the other.
 const MAX_REDIRECTS: usize = 10;
 
-impl Connection {
+impl HttpConnection {
     /// Answers a request for what is no handler. Returns whether another request may follow. When it cannot be
     /// found out what that is, there is no answer, as after an exception in pywebsocket.
     pub(super) async fn answer(&mut self, head: RequestHead) -> io::Result<bool> {

@@ -1,0 +1,117 @@
+//! A connection that speaks HTTP: where the bytes of its requests come from, and its end.
+//!
+//! Must not import `bridge` or pyo3.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::access_log::log_refusal;
+use super::context::Context;
+use super::linger::linger;
+use super::stream::Stream;
+use crate::http::error_page::error_page;
+use crate::http::head::{HeadError, HeadParser, RequestHead};
+use crate::logging::{LOG_REQUEST, LOG_SERVER};
+
+/// How much room there is for one read, in bytes: more than most request heads.
+const READ_SIZE: usize = 4096;
+
+/// A connection that no handler has taken over.
+pub(super) struct HttpConnection {
+    pub(super) context: Arc<Context>,
+    pub(super) socket: Stream,
+    pub(super) peer: SocketAddr,
+    /// What was received and not used yet.
+    pub(super) input: BytesMut,
+    /// How many bytes of the last request's body come before the next head.
+    pub(super) skip: usize,
+}
+
+/// What comes next on a connection.
+pub(super) enum Next {
+    Request(RequestHead),
+    /// These bytes, and then the end; none: the end.
+    End(Vec<u8>),
+}
+
+impl HttpConnection {
+    /// A connection that nothing was received on.
+    pub(super) fn new(context: Arc<Context>, socket: Stream, peer: SocketAddr) -> Self {
+        Self { context, socket, peer, input: BytesMut::new(), skip: 0 }
+    }
+
+    /// Whether the client has sent nothing that is not answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.skip == 0 && self.input.is_empty()
+    }
+
+    /// Logs, in pywebsocket's words, that this request cannot be answered.
+    pub(super) fn log_failure(&self, error: &dyn std::error::Error) {
+        tracing::error!(target: LOG_SERVER, "Exception in processing request from {}: {error}", self.peer);
+    }
+
+    /// Waits for a request, for the time limit, or for the server's stop.
+    pub(super) async fn next(&mut self) -> io::Result<Next> {
+        let stop = self.context.stop.clone();
+        let limit = self.context.head_timeout;
+        match stop.run_until_cancelled(timeout(limit, self.read_head())).await {
+            None => Ok(Next::End(Vec::new())),
+            Some(Err(_)) if self.input.is_empty() => Ok(Next::End(Vec::new())),
+            Some(Err(_)) => {
+                tracing::info!(target: LOG_REQUEST, "{}: no whole request within {limit:?}", self.peer.ip());
+                Ok(Next::End(error_page(408, None, None, false)))
+            }
+            Some(Ok(next)) => next,
+        }
+    }
+
+    async fn read_head(&mut self) -> io::Result<Next> {
+        while self.skip > self.input.len() {
+            self.skip -= self.input.len();
+            self.input.clear();
+            if self.receive().await? == 0 {
+                return Ok(Next::End(Vec::new()));
+            }
+        }
+        self.input.advance(std::mem::take(&mut self.skip));
+        let mut parser = HeadParser::default();
+        let mut at_eof = false;
+        loop {
+            match parser.parse(&mut self.input, at_eof) {
+                Ok(Some(head)) => return Ok(Next::Request(head)),
+                // At EOF, with nothing to search, there is no head to wait for.
+                Ok(None) => at_eof = self.receive().await? == 0,
+                Err(HeadError::Empty) => return Ok(Next::End(Vec::new())),
+                Err(HeadError::Rejected(rejection)) => {
+                    let reason = rejection.message.as_deref();
+                    log_refusal(self.peer, &rejection.request_line, rejection.status, reason);
+                    return Ok(Next::End(rejection.response()));
+                }
+            }
+        }
+    }
+
+    /// Reads once. 0: the client closed its side.
+    async fn receive(&mut self) -> io::Result<usize> {
+        self.input.reserve(READ_SIZE);
+        self.socket.read_buf(&mut self.input).await
+    }
+
+    /// Writes a last response and closes the connection.
+    pub(super) async fn end_with(mut self, response: &[u8]) -> io::Result<()> {
+        self.socket.write_all(response).await?;
+        self.linger().await
+    }
+
+    /// Closes our side, and reads on for a while so that the client can read the last response.
+    pub(super) async fn linger(self) -> io::Result<()> {
+        drop(self.input);
+        linger(self.socket, self.context.stop.clone()).await;
+        Ok(())
+    }
+}
