@@ -40,7 +40,7 @@ impl Process {
     pub(super) async fn wait(&mut self) -> io::Result<()> {
         self.status = Some(self.child.wait().await?);
         if let Some(group) = &mut self.group {
-            group.has_no_leader();
+            group.forget_leader();
         }
         Ok(())
     }
