@@ -13,8 +13,7 @@ use tokio::time::timeout;
 
 use super::input::Input;
 use super::process::Process;
-use crate::http::cgi::Script;
-use crate::http::cgi::output::{Header, Parsed, parse};
+use crate::http::cgi::{Header, HeaderError, Parsed, Script, parse};
 use crate::http::response::Delivery;
 use crate::logging::LOG_REQUEST;
 use crate::patience::Patience;
@@ -58,10 +57,24 @@ pub enum Outcome {
 
 /// Why output cannot be delivered.
 enum Failure {
-    /// The script's fault, with the reason, before anything was sent.
-    Script(String),
+    /// The script's fault, before anything was sent.
+    Script(Fault),
     /// The connection's.
     Client(io::Error),
+}
+
+/// What is wrong with a script.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Header(HeaderError),
+    #[error("ended without a header (fields such as Content-Type, and an empty line)")]
+    NoHeader,
+    #[error("{}", exit_text(*.0))]
+    Exit(ExitStatus),
+    /// It cannot be read from, or not be waited for.
+    #[error("{0}")]
+    System(io::Error),
 }
 
 /// A script that runs.
@@ -120,8 +133,8 @@ impl Running {
                 }
                 Outcome::Done
             }
-            Err(Failure::Script(reason)) => {
-                tracing::warn!(target: LOG_REQUEST, "CGI script {:?}: {reason}", script.name);
+            Err(Failure::Script(fault)) => {
+                tracing::warn!(target: LOG_REQUEST, "CGI script {:?}: {fault}", script.name);
                 Outcome::Refused(502)
             }
         }
@@ -169,11 +182,10 @@ impl Running {
                     self.output.advance(length);
                     return Ok(header);
                 }
-                Parsed::Wrong(reason) => return Err(Failure::Script(reason)),
+                Parsed::Wrong(error) => return Err(Failure::Script(Fault::Header(error))),
                 Parsed::Partial if self.more().await? => {}
                 Parsed::Partial => {
-                    let reason = "ended without a header (fields such as Content-Type, and an empty line)";
-                    return Err(Failure::Script(self.failure().unwrap_or_else(|| reason.to_owned())));
+                    return Err(Failure::Script(self.bad_end().unwrap_or(Fault::NoHeader)));
                 }
             }
         }
@@ -187,18 +199,18 @@ impl Running {
         };
         // Out of time: it runs on, and so do we.
         timeout(HOLD_TIME, to_the_end).await.unwrap_or(Ok(()))?;
-        self.failure().map_or(Ok(()), |reason| Err(Failure::Script(reason)))
+        self.bad_end().map_or(Ok(()), |fault| Err(Failure::Script(fault)))
     }
 
     /// What is wrong with how the script ended, if it did.
-    fn failure(&self) -> Option<String> {
-        self.process.status().filter(|status| !status.success()).map(exit_text)
+    fn bad_end(&self) -> Option<Fault> {
+        self.process.status().filter(|status| !status.success()).map(Fault::Exit)
     }
 
     /// Reads more output. `false`: there will be none, and the script has ended. May be cancelled.
     async fn more(&mut self) -> Result<bool, Failure> {
         self.output.reserve(READ_SIZE);
-        let no_process = |error: io::Error| Failure::Script(error.to_string());
+        let no_process = |error: io::Error| Failure::Script(Fault::System(error));
         while self.process.status().is_none() {
             tokio::select! {
                 count = self.stdout.read_buf(&mut self.output) => {
