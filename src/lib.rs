@@ -27,19 +27,19 @@
 
 pub mod bridge;
 pub mod check;
-pub mod children;
+mod children;
 pub mod cli;
 pub mod config;
 pub mod deadline;
-pub mod descriptors;
-pub mod embed;
+mod descriptors;
+mod embed;
 pub mod error;
 pub mod forks;
 pub mod handlers;
 pub mod http;
 pub mod logging;
 pub mod panics;
-pub mod patience;
+mod patience;
 pub mod per_process;
 pub mod program;
 pub mod python_files;
@@ -47,8 +47,8 @@ pub mod replay;
 pub mod scaffold;
 pub mod server;
 pub mod shutdown;
-pub mod status;
-pub mod trace;
+mod status;
+mod trace;
 pub mod websocket;
 pub mod writer;
 

@@ -32,8 +32,7 @@ use crate::handlers::status::HandlerStatus;
 use crate::handlers::traffic::{ConnectionStatus, Monitor, Totals};
 use crate::handlers::usage::InUse;
 use crate::handlers::{FragmentError, HandlerConnection, HandlerHost, ReadyHandler};
-use crate::http::error_page::{error_response, version_response};
-use crate::http::head::RequestHead;
+use crate::http::{RequestHead, error_response, version_response};
 use crate::logging::LOG_SERVER;
 
 const INTERNAL_SERVER_ERROR: u16 = 500;

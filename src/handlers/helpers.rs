@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::reload::digest;
 use super::snapshot::Digest;
-use crate::http::root::read_regular;
+use crate::http::read_regular;
 
 /// The clock that gives files their times ticks this slowly.
 const TICK: Duration = Duration::from_millis(4);

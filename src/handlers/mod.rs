@@ -32,7 +32,7 @@ use bytes::Bytes;
 use rustls::ServerConnection;
 use socket2::Socket;
 
-use crate::http::head::RequestHead;
+use crate::http::RequestHead;
 use crate::trace::ConnectionTrace;
 
 /// Makes what all processes share and what is made when it is first asked for: a child that is forked meanwhile would

@@ -14,7 +14,7 @@ use super::resource::{Candidate, Content, Stamp, cannot_be_read, is_absent};
 use super::snapshot::{Digest, Handler, Snapshot, log_map_problems};
 use super::usage::Usage;
 use super::{LoadError, Loaded, Loader};
-use crate::http::root::read_regular;
+use crate::http::read_regular;
 
 /// A file that was touched less than this before it was looked at may be written again without its times
 /// moving: clocks of file systems tick in up to 2 s (FAT).

@@ -4,7 +4,7 @@
 //! Pure: must not import tokio or pyo3.
 
 use super::error_page::{python_repr, response_start};
-use super::target;
+use super::target::parse_target;
 use crate::config::PolicyConfig;
 
 /// Where the policy of a request comes from. pywebsocket reads it out of the server's options again for each
@@ -48,7 +48,7 @@ impl PolicyConfig {
     /// The resource that `target` names. An error, to be logged: it names none, or that of another host or
     /// port; as in pywebsocket, the request is then for a file, with the whole target as its path.
     pub fn resource(&self, target: &str) -> Result<String, String> {
-        let Some(found) = target::parse(target) else {
+        let Some(found) = parse_target(target) else {
             return Err(format!("Invalid URI: {}", python_repr(target)));
         };
         if let Some((host, port)) = &found.site {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::http::error_page::reason_phrase;
+use crate::http::reason_phrase;
 use crate::logging::LOG_REQUEST;
 
 /// The line for a response.

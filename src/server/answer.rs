@@ -11,11 +11,7 @@ use super::access_log::{log_refusal, log_request};
 use super::http_connection::HttpConnection;
 use super::script::{Client, Outcome};
 use crate::http::cgi::{Request, RulesError, Script};
-use crate::http::error_page::error_response;
-use crate::http::files::Answer;
-use crate::http::framing::{RequestBody, request_body};
-use crate::http::head::RequestHead;
-use crate::http::response::{Delivery, write_response};
+use crate::http::{Answer, Delivery, RequestBody, RequestHead, error_response, request_body, write_response};
 use crate::logging::LOG_REQUEST;
 use crate::patience::Patience;
 
@@ -173,7 +169,7 @@ mod tests {
     use bytes::BytesMut;
 
     use super::*;
-    use crate::http::head::HeadParser;
+    use crate::http::HeadParser;
 
     fn head_of(text: &str) -> RequestHead {
         HeadParser::default().parse(&mut BytesMut::from(text), false).expect("no error").expect("a head")

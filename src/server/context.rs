@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::script::Scripts;
 use super::tls::Tls;
 use crate::handlers::HandlerHost;
-use crate::http::files::Files;
-use crate::http::policy::PolicySource;
+use crate::http::{Files, PolicySource};
 use crate::trace::Trace;
 
 /// What all connections share.

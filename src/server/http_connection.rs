@@ -14,8 +14,7 @@ use super::access_log::log_refusal;
 use super::context::Context;
 use super::linger::linger;
 use super::stream::Stream;
-use crate::http::error_page::error_page;
-use crate::http::head::{HeadError, HeadParser, RequestHead};
+use crate::http::{HeadError, HeadParser, RequestHead, error_page};
 use crate::logging::{LOG_REQUEST, LOG_SERVER};
 
 /// How much room there is for one read, in bytes: more than most request heads.

@@ -17,8 +17,7 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::handlers::HandlerHost;
 use crate::http::cgi::{Cgi, FixedRules, ScriptRules};
-use crate::http::files::Files;
-use crate::http::policy::PolicySource;
+use crate::http::{Files, PolicySource};
 use crate::logging::LOG_SERVER;
 use crate::shutdown;
 

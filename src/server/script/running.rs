@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::input::Input;
 use super::process::Process;
+use crate::http::Delivery;
 use crate::http::cgi::{Header, HeaderError, Parsed, Script, parse};
-use crate::http::response::Delivery;
 use crate::logging::LOG_REQUEST;
 use crate::patience::Patience;
 use crate::server::access_log::log_request;
