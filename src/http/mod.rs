@@ -24,10 +24,10 @@ mod root;
 mod target;
 
 pub use error_page::{error_page, error_response, python_repr, reason_phrase, version_response};
-pub use files::{Answer, Files};
+pub use files::{Answer, FileError, Files};
 pub use framing::{FramingError, RequestBody, request_body};
 pub use head::{HeadError, HeadParser, Rejection, RequestHead};
-pub use policy::{PolicyError, PolicySource, unauthorized};
+pub use policy::{PolicyError, PolicySource, TargetError, unauthorized};
 pub use response::{Delivery, write_response};
 pub use root::read_regular;
 pub use target::{Target, parse_target};

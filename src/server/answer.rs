@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::access_log::{log_refusal, log_request};
+use super::access_log::log_request;
+use super::ending::Ending;
 use super::http_connection::HttpConnection;
 use super::script::{Client, Outcome};
 use crate::http::cgi::{Request, RulesError, Script};
-use crate::http::{Answer, Delivery, RequestBody, RequestHead, error_response, request_body, write_response};
+use crate::http::{Answer, Delivery, RequestBody, RequestHead, request_body, write_response};
 use crate::logging::LOG_REQUEST;
 use crate::patience::Patience;
 
@@ -26,7 +27,7 @@ impl HttpConnection {
     pub(super) async fn answer(&mut self, head: RequestHead) -> io::Result<bool> {
         let body = match request_body(&head) {
             Ok(body) => body,
-            Err(error) => return self.answer_with_page(&head, error.status, Some(error.message)).await,
+            Err(error) => return self.refuse(&head, Ending::Framing(error)).await,
         };
         match (self.script(&head).await, body) {
             (Err(error), _) => {
@@ -38,7 +39,7 @@ impl HttpConnection {
                 self.answer_with_script(head, script, length).await
             }
             // RFC 9112 section 6.3: a server may ask for the length, and RFC 3875 section 4.1.2 needs it.
-            (Ok(Some(_)), RequestBody::Chunked) => self.answer_with_page(&head, 411, None).await,
+            (Ok(Some(_)), RequestBody::Chunked) => self.refuse(&head, Ending::NoLength).await,
         }
     }
 
@@ -63,8 +64,7 @@ impl HttpConnection {
     ) -> io::Result<bool> {
         for _ in 0..MAX_REDIRECTS {
             match self.run_script(&head, &script, body_length).await? {
-                Outcome::Done => return Ok(false),
-                Outcome::Refused(status) => return self.answer_with_page(&head, status, None).await,
+                Outcome::End(ending) => return self.refuse(&head, ending).await,
                 Outcome::Redirect(target) => head = redirected(head, target),
             }
             body_length = 0;
@@ -78,7 +78,7 @@ impl HttpConnection {
             }
         }
         tracing::warn!(target: LOG_REQUEST, "CGI script {:?}: more than {MAX_REDIRECTS} redirects", script.name);
-        self.answer_with_page(&head, 502, None).await
+        self.refuse(&head, Ending::ScriptFailed).await
     }
 
     async fn run_script(
@@ -92,7 +92,7 @@ impl HttpConnection {
         let request = Request { head, peer: self.peer.ip(), local };
         let running = match context.scripts.start(script, request, body_length > 0).await {
             Ok(running) => running,
-            Err(status) => return Ok(Outcome::Refused(status)),
+            Err(ending) => return Ok(Outcome::End(ending)),
         };
         if body_length > self.input.len() as u64 && head.expects_continue() {
             // RFC 9110 section 10.1.1.
@@ -113,7 +113,7 @@ impl HttpConnection {
     /// Answers with a file. `skip` is the length of the body behind the request; `None`: it cannot be read past.
     async fn answer_with_file(&mut self, head: &RequestHead, skip: Option<usize>) -> io::Result<bool> {
         match self.context.files.answer(head).await {
-            Answer::Page { status, message } => self.answer_with_page(head, status, Some(&message)).await,
+            Answer::Page(error) => self.refuse(head, Ending::File(error)).await,
             Answer::Response(response) => {
                 log_request(&head.request_line(), response.status().as_u16());
                 self.skip = skip.unwrap_or(0);
@@ -123,21 +123,10 @@ impl HttpConnection {
         }
     }
 
-    async fn answer_with_page(
-        &mut self,
-        head: &RequestHead,
-        status: u16,
-        message: Option<&str>,
-    ) -> io::Result<bool> {
-        let page = self.refusal(head, status, message);
-        self.socket.write_all(&page).await?;
+    /// Tells the client why it gets nothing else. No other request follows.
+    async fn refuse(&mut self, head: &RequestHead, ending: Ending) -> io::Result<bool> {
+        self.tell(&ending, Some(head)).await?;
         Ok(false)
-    }
-
-    /// The error page for `head`, logged.
-    pub(super) fn refusal(&self, head: &RequestHead, status: u16, message: Option<&str>) -> Vec<u8> {
-        log_refusal(self.peer, &head.request_line(), status, message);
-        error_response(&head.protocol, &head.method, status, message, None)
     }
 }
 

@@ -10,12 +10,12 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::access_log::log_refusal;
 use super::context::Context;
+use super::ending::Ending;
 use super::linger::linger;
 use super::stream::Stream;
-use crate::http::{HeadError, HeadParser, RequestHead, error_page};
-use crate::logging::{LOG_REQUEST, LOG_SERVER};
+use crate::http::{HeadError, HeadParser, RequestHead};
+use crate::logging::LOG_SERVER;
 
 /// How much room there is for one read, in bytes: more than most request heads.
 const READ_SIZE: usize = 4096;
@@ -34,8 +34,7 @@ pub(super) struct HttpConnection {
 /// What comes next on a connection.
 pub(super) enum Next {
     Request(RequestHead),
-    /// These bytes, and then the end; none: the end.
-    End(Vec<u8>),
+    End(Ending),
 }
 
 impl HttpConnection {
@@ -59,12 +58,9 @@ impl HttpConnection {
         let stop = self.context.stop.clone();
         let limit = self.context.head_timeout;
         match stop.run_until_cancelled(timeout(limit, self.read_head())).await {
-            None => Ok(Next::End(Vec::new())),
-            Some(Err(_)) if self.input.is_empty() => Ok(Next::End(Vec::new())),
-            Some(Err(_)) => {
-                tracing::info!(target: LOG_REQUEST, "{}: no whole request within {limit:?}", self.peer.ip());
-                Ok(Next::End(error_page(408, None, None, false)))
-            }
+            None => Ok(Next::End(Ending::Silent)),
+            Some(Err(_)) if self.input.is_empty() => Ok(Next::End(Ending::Silent)),
+            Some(Err(_)) => Ok(Next::End(Ending::SlowHead(limit))),
             Some(Ok(next)) => next,
         }
     }
@@ -74,7 +70,7 @@ impl HttpConnection {
             self.skip -= self.input.len();
             self.input.clear();
             if self.receive().await? == 0 {
-                return Ok(Next::End(Vec::new()));
+                return Ok(Next::End(Ending::Silent));
             }
         }
         self.input.advance(std::mem::take(&mut self.skip));
@@ -85,12 +81,8 @@ impl HttpConnection {
                 Ok(Some(head)) => return Ok(Next::Request(head)),
                 // At EOF, with nothing to search, there is no head to wait for.
                 Ok(None) => at_eof = self.receive().await? == 0,
-                Err(HeadError::Empty) => return Ok(Next::End(Vec::new())),
-                Err(HeadError::Rejected(rejection)) => {
-                    let reason = rejection.message.as_deref();
-                    log_refusal(self.peer, &rejection.request_line, rejection.status, reason);
-                    return Ok(Next::End(rejection.response()));
-                }
+                Err(HeadError::Empty) => return Ok(Next::End(Ending::Silent)),
+                Err(HeadError::Rejected(rejection)) => return Ok(Next::End(Ending::Head(rejection))),
             }
         }
     }
@@ -101,9 +93,15 @@ impl HttpConnection {
         self.socket.read_buf(&mut self.input).await
     }
 
-    /// Writes a last response and closes the connection.
-    pub(super) async fn end_with(mut self, response: &[u8]) -> io::Result<()> {
-        self.socket.write_all(response).await?;
+    /// Tells the client why nothing more comes after its request `head`, if it sent one.
+    pub(super) async fn tell(&mut self, ending: &Ending, head: Option<&RequestHead>) -> io::Result<()> {
+        ending.log(self.peer, head);
+        self.socket.write_all(&ending.response(head)).await
+    }
+
+    /// Tells the client why, and closes the connection.
+    pub(super) async fn end(mut self, ending: Ending, head: Option<&RequestHead>) -> io::Result<()> {
+        self.tell(&ending, head).await?;
         self.linger().await
     }
 

@@ -8,7 +8,7 @@
 //! - [`accept`] – takes connections, each served by a task of its own
 //! - [`context`] – what all connections share
 //! - [`requests`] – the way of a connection, up to its end or its handler
-//! - [`http_connection`] – where its requests come from; [`linger`] – its end
+//! - [`http_connection`] – where its requests come from; [`ending`] – what ends it; [`linger`] – its last bytes
 //! - [`answer`] – answers to requests for files and scripts; [`script`] – runs these
 //! - [`access_log`] – what is logged of requests
 //!
@@ -18,6 +18,7 @@ mod accept;
 mod access_log;
 mod answer;
 mod context;
+mod ending;
 mod http_connection;
 mod linger;
 mod listening;

@@ -8,21 +8,18 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::access_log::log_request;
 use super::context::Context;
+use super::ending::Ending;
 use super::http_connection::{HttpConnection, Next};
 use super::linger::linger;
 use super::stream::{Socket, Stream};
 use super::tls::AcceptError;
 use crate::config::PolicyConfig;
 use crate::handlers::{HandlerConnection, ReadyHandler};
-use crate::http::{PolicyError, RequestHead, error_page, python_repr, unauthorized};
+use crate::http::{PolicyError, RequestHead, python_repr};
 use crate::logging::LOG_REQUEST;
 use crate::patience::Patient;
 use crate::trace::Opening;
-
-/// What a client gets that speaks HTTP where TLS is spoken.
-const USE_TLS: &str = "This port speaks TLS; use https:// or wss:// instead of http:// or ws://";
 
 /// Serves `socket` until it is closed or a handler has it.
 pub(super) async fn serve(context: Arc<Context>, socket: Socket, peer: SocketAddr) {
@@ -41,8 +38,7 @@ async fn serve_fallibly(context: Arc<Context>, socket: Socket, peer: SocketAddr)
     match context.stop.run_until_cancelled(handshake).await {
         Some(Ok(Ok(stream))) => connect(stream).run().await,
         Some(Ok(Err(AcceptError::Http(socket)))) => {
-            tracing::warn!(target: LOG_REQUEST, "{}: a request without TLS", peer.ip());
-            connect(Stream::Plain(socket)).end_with(&error_page(400, None, Some(USE_TLS), false)).await
+            connect(Stream::Plain(socket)).end(Ending::NoTls, None).await
         }
         Some(Ok(Err(AcceptError::Io(error, socket)))) => {
             tracing::info!(target: LOG_REQUEST, "{}: no TLS handshake: {error}", peer.ip());
@@ -66,26 +62,21 @@ impl HttpConnection {
             let mut head = match self.next().await? {
                 Next::Request(head) => head,
                 // A stop, and nothing is under way.
-                Next::End(response) if response.is_empty() && self.is_idle() && stop.is_cancelled() => {
-                    return Ok(());
-                }
-                Next::End(response) if response.is_empty() => return self.linger().await,
-                Next::End(response) => return self.end_with(&response).await,
+                Next::End(Ending::Silent) if self.is_idle() && stop.is_cancelled() => return Ok(()),
+                Next::End(ending) => return self.end(ending, None).await,
             };
             let policy = match self.policy().await {
                 Ok(policy) => policy,
                 Err(error) => {
                     self.log_failure(&error);
-                    return self.linger().await;
+                    return self.end(Ending::Silent, Some(&head)).await;
                 }
             };
             if !policy.authorizes(head.header("Authorization")) {
-                log_request(&head.request_line(), 401);
-                tracing::info!(target: LOG_REQUEST, "Request basic authentication");
-                return self.end_with(&unauthorized(&head.protocol)).await;
+                return self.end(Ending::Unauthorized, Some(&head)).await;
             }
             let reason = match policy.resource(&head.target) {
-                Err(reason) => reason,
+                Err(error) => error.to_string(),
                 Ok(resource) => {
                     let resolved = self.context.host.resolve(&resource);
                     head.target = resource;
@@ -94,8 +85,7 @@ impl HttpConnection {
                         Ok(None) => format!("No handler for resource: {}", python_repr(&head.target)),
                         Err(error) => {
                             tracing::info!(target: LOG_REQUEST, "Dispatch failed for error: {error}");
-                            let page = self.refusal(&head, 400, None);
-                            return self.end_with(&page).await;
+                            return self.end(Ending::Fragment, Some(&head)).await;
                         }
                     }
                 }

@@ -9,6 +9,7 @@ use tokio::process::ChildStdin;
 use tokio::time::{sleep, timeout};
 
 use crate::patience::Patience;
+use crate::server::ending::Ending;
 
 /// How much there is room for in one read, in bytes.
 const READ_SIZE: usize = 16 * 1024;
@@ -27,8 +28,8 @@ pub(super) struct Input<'a, R> {
 
 impl<R: AsyncRead + Unpin> Input<'_, R> {
     /// Passes the body on to `stdin`, and then waits for the client's end; `sent` grows with each part of the
-    /// response that it took. Returns when the client is gone, with a status if it should be told why.
-    pub(super) async fn feed(mut self, mut stdin: Option<ChildStdin>, sent: &AtomicU64) -> Option<u16> {
+    /// response that it took. Returns when the client is gone, with what it should be told.
+    pub(super) async fn feed(mut self, mut stdin: Option<ChildStdin>, sent: &AtomicU64) -> Ending {
         loop {
             let count =
                 usize::try_from(self.left).map_or(self.unread.len(), |left| left.min(self.unread.len()));
@@ -47,8 +48,8 @@ impl<R: AsyncRead + Unpin> Input<'_, R> {
             let since = Instant::now();
             match timeout(self.patience.left(), self.reader.read_buf(self.unread)).await {
                 Ok(Ok(count)) if count > 0 => self.patience.settle(since.elapsed(), count),
-                Ok(_) => return None,
-                Err(_) => return Some(408),
+                Ok(_) => return Ending::Silent,
+                Err(_) => return Ending::SlowBody,
             }
         }
         drop(stdin);
@@ -59,7 +60,7 @@ impl<R: AsyncRead + Unpin> Input<'_, R> {
             match self.reader.read_buf(self.unread).await {
                 Ok(0) => return half_closed(sent).await,
                 Ok(_) => {}
-                Err(_) => return None,
+                Err(_) => return Ending::Silent,
             }
         }
         std::future::pending().await
@@ -67,12 +68,12 @@ impl<R: AsyncRead + Unpin> Input<'_, R> {
 }
 
 /// Returns when nothing was sent for a while.
-async fn half_closed(sent: &AtomicU64) -> Option<u16> {
+async fn half_closed(sent: &AtomicU64) -> Ending {
     loop {
         let before = sent.load(Ordering::Relaxed);
         sleep(HALF_CLOSED_TIME).await;
         if sent.load(Ordering::Relaxed) == before {
-            return None;
+            return Ending::Silent;
         }
     }
 }

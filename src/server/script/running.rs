@@ -18,6 +18,7 @@ use crate::http::cgi::{Header, HeaderError, Parsed, Script, parse};
 use crate::logging::LOG_REQUEST;
 use crate::patience::Patience;
 use crate::server::access_log::log_request;
+use crate::server::ending::Ending;
 
 /// How much there is room for in one read, in bytes.
 const READ_SIZE: usize = 16 * 1024;
@@ -47,13 +48,14 @@ pub struct Client<'a, S> {
 /// What became of a request for a script.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing more is to be sent: the response is out, or the client gone.
-    Done,
+    /// The response is out, or the client gone, or nothing was sent yet and this is to be told.
+    End(Ending),
     /// The script wants this target to be answered in its place.
     Redirect(String),
-    /// Nothing was sent yet; this status is to be answered.
-    Refused(u16),
 }
+
+/// Nothing more is to be sent.
+const DONE: Outcome = Outcome::End(Ending::Silent);
 
 /// Why output cannot be delivered.
 enum Failure {
@@ -109,17 +111,17 @@ impl Running {
         let input =
             Input { reader, unread: client.unread, left: client.body_length, patience: client.patience };
         let result = tokio::select! {
-            status = input.feed(stdin, &sent) => {
+            ending = input.feed(stdin, &sent) => {
                 tracing::info!(target: LOG_REQUEST, "CGI script {:?} was ended with its client", script.name);
                 let nothing_sent = sent.load(Ordering::Relaxed) == 0;
-                Ok(status.filter(|_| nothing_sent).map_or(Outcome::Done, Outcome::Refused))
+                Ok(Outcome::End(if nothing_sent { ending } else { Ending::Silent }))
             }
             result = self.deliver(writer, client.delivery, &client.request_line, &sent) => result,
         };
         let status = self.process.end().await;
         match result {
             Ok(outcome) => {
-                if let Some(status) = status.filter(|status| !status.success() && outcome == Outcome::Done) {
+                if let Some(status) = status.filter(|status| !status.success() && outcome == DONE) {
                     tracing::warn!(target: LOG_REQUEST, "CGI script {:?}: {}", script.name, exit_text(status));
                 }
                 outcome
@@ -131,11 +133,11 @@ impl Running {
                         "CGI script {:?} was ended: its client does not take the output", script.name
                     );
                 }
-                Outcome::Done
+                DONE
             }
             Err(Failure::Script(fault)) => {
                 tracing::warn!(target: LOG_REQUEST, "CGI script {:?}: {fault}", script.name);
-                Outcome::Refused(502)
+                Outcome::End(Ending::ScriptFailed)
             }
         }
     }
@@ -171,7 +173,7 @@ impl Running {
             self.output.clear();
             is_on = self.more().await?;
         }
-        Ok(Outcome::Done)
+        Ok(DONE)
     }
 
     /// Reads the script's header.

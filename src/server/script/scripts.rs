@@ -17,6 +17,7 @@ use super::user::User;
 use crate::children::Owner;
 use crate::http::cgi::{Cgi, Request, Script, variables};
 use crate::logging::LOG_REQUEST;
+use crate::server::ending::Ending;
 use crate::shutdown;
 
 /// How many scripts run at once; requests for more get 503.
@@ -42,14 +43,19 @@ impl Scripts {
         Self { cgi, user, room: Arc::new(Semaphore::new(MAX_SCRIPTS)), owner: Owner::new() }
     }
 
-    /// Starts `script` for `request`. An error is the status to answer with; it is logged.
-    pub async fn start(&self, script: &Script, request: Request<'_>, has_body: bool) -> Result<Running, u16> {
-        let failed = |status, reason: &dyn std::fmt::Display| {
+    /// Starts `script` for `request`. An error is what its client is told; the log says why.
+    pub async fn start(
+        &self,
+        script: &Script,
+        request: Request<'_>,
+        has_body: bool,
+    ) -> Result<Running, Ending> {
+        let failed = |ending, reason: &dyn std::fmt::Display| {
             tracing::warn!(target: LOG_REQUEST, "CGI script {:?} was not run: {reason}", script.name);
-            status
+            ending
         };
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
-            return Err(failed(503, &format!("{MAX_SCRIPTS} scripts are running")));
+            return Err(failed(Ending::ManyScripts, &format!("{MAX_SCRIPTS} scripts are running")));
         };
         let mut command = self.command(script, request, has_body);
         let mut attempts = BUSY_ATTEMPTS;
@@ -61,13 +67,15 @@ impl Scripts {
                     sleep(Duration::from_millis(10)).await;
                 }
                 // A NUL in what becomes a variable or an argument.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(failed(400, &error)),
-                Err(error) => return Err(failed(502, &error)),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    return Err(failed(Ending::NotForScripts, &error));
+                }
+                Err(error) => return Err(failed(Ending::ScriptFailed, &error)),
             }
         };
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let Some((stdout, stderr)) = stdout.zip(stderr) else {
-            return Err(failed(502, &"it has no output"));
+            return Err(failed(Ending::ScriptFailed, &"it has no output"));
         };
         tokio::spawn(log_errors(stderr, script.name.to_string_lossy().into_owned()));
         Ok(Running::new(Process::new(child, self.owner), stdin, stdout, permit))
