@@ -249,7 +249,7 @@ pub(super) fn relative_path(url_path: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Where the directory `url_path` is: with a slash behind it, and with only one in front, because `//name`
+/// Where the directory `url_path` is: with a slash at its end, and with only one in front, because `//name`
 /// would be another site.
 fn directory_location(url_path: &str, query: &str) -> String {
     let name = url_path.trim_matches('/');

@@ -110,7 +110,7 @@ impl HttpConnection {
         Ok(running.serve(client, script).await)
     }
 
-    /// Answers with a file. `skip` is the length of the body behind the request; `None`: it cannot be read past.
+    /// Answers with a file. `skip` is the length of the body after the head; `None`: it cannot be read past.
     async fn answer_with_file(&mut self, head: &RequestHead, skip: Option<usize>) -> io::Result<bool> {
         match self.context.files.answer(head).await {
             Answer::Page(error) => self.refuse(head, Ending::File(error)).await,
@@ -142,7 +142,7 @@ fn delivery(head: &RequestHead, keep_alive: bool) -> Delivery {
     Delivery { body_only: head.protocol == "HTTP/0.9", head_only: head.method == "HEAD", keep_alive }
 }
 
-/// The length of the body behind `head`; `None` when it cannot be read past: unknown, too long, or the client
+/// The length of the body after `head`; `None` when it cannot be read past: unknown, too long, or the client
 /// wants to hear first whether it may send it.
 fn skippable_body(head: &RequestHead, body: RequestBody) -> Option<usize> {
     match body {

@@ -43,7 +43,7 @@ impl HttpConnection {
         Self { context, socket, peer, input: BytesMut::new(), skip: 0 }
     }
 
-    /// Whether the client has sent nothing that is not answered.
+    /// Whether all that the client has sent is answered.
     pub(super) fn is_idle(&self) -> bool {
         self.skip == 0 && self.input.is_empty()
     }

@@ -117,7 +117,7 @@ impl Header {
     }
 
     /// The response head; the connection closes at the end of the body. pywebsocket: HTTP/1.0, these words for
-    /// 200, and the script's fields behind ours.
+    /// 200, and the script's fields after ours.
     #[must_use]
     pub fn response_head(&self) -> Vec<u8> {
         let status = self.status();

@@ -12,7 +12,7 @@ pub struct Script {
     pub root: PathBuf,
     /// Its path in the request, decoded: `/cgi-bin/a.sh`.
     pub name: OsString,
-    /// What stands behind the question mark, as sent.
+    /// What comes after the question mark, as sent.
     pub query: String,
     /// The environment that it inherits.
     pub inherited: Vec<(OsString, OsString)>,

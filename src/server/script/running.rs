@@ -22,7 +22,7 @@ use crate::server::ending::Ending;
 
 /// How much there is room for in one read, in bytes.
 const READ_SIZE: usize = 16 * 1024;
-/// How long, and how much of its output, is held back behind a script's header, so that a script that fails at
+/// How long, and how much of its output, is held back after a script's header, so that a script that fails at
 /// once is answered with 502. One that goes on is not held up any longer.
 const HOLD_TIME: Duration = Duration::from_millis(100);
 const HOLD_BYTES: usize = 64 * 1024;
@@ -33,7 +33,7 @@ const REST_TIME: Duration = Duration::from_millis(100);
 pub struct Client<'a, S> {
     /// The connection.
     pub socket: &'a mut S,
-    /// What was received behind the request head.
+    /// What was received after the request head.
     pub unread: &'a mut BytesMut,
     /// The length of the request's body, in bytes.
     pub body_length: u64,

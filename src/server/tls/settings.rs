@@ -20,7 +20,7 @@ pub(super) fn server_config(config: &TlsConfig, chain: Chain) -> Result<ServerCo
         .map_err(|error| TlsFile::certificate(&config.certificate).error(error))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(chain.into_resolver());
-    // Session tickets come right behind the handshake. A client that reads in one thread and writes in another over
+    // Session tickets come right after the handshake. A client that reads in one thread and writes in another over
     // Python's ssl, such as that of `websockets`, gets stuck on them now and then: OpenSSL's connections are not safe
     // for threads, and Python 3.11 does not guard them. What tickets would save is about a millisecond.
     server.send_tls13_tickets = 0;
