@@ -106,3 +106,24 @@ impl Ending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_ending_tells_its_status_or_nothing() {
+        for (ending, expected) in [
+            (Ending::NoTls, "HTTP/1.0 400 Bad Request\r\n"),
+            (Ending::SlowHead(Duration::ZERO), "HTTP/1.0 408 Request Timeout\r\n"),
+            (Ending::NoLength, "HTTP/1.0 411 Length Required\r\n"),
+            (Ending::File(FileError::Unreadable), "HTTP/1.0 404 No permission to list directory\r\n"),
+            (Ending::Framing(FramingError { status: 400, message: "Bad Host" }), "HTTP/1.0 400 Bad Host\r\n"),
+            (Ending::Silent, ""),
+        ] {
+            let response = String::from_utf8(ending.response(None)).expect("UTF-8");
+            assert!(response.starts_with(expected), "{ending:?}: {response}");
+            assert_eq!(response.is_empty(), ending.status().is_none(), "{ending:?}");
+        }
+    }
+}

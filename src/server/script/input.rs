@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 use crate::patience::Patience;
 use crate::server::ending::Ending;
 
-/// How much there is room for in one read, in bytes.
-const READ_SIZE: usize = 16 * 1024;
+/// How much there is room for in one read of a client or a script, in bytes.
+pub(super) const READ_SIZE: usize = 16 * 1024;
 /// How long a script may be silent after its client has closed its side: it may be gone, or only done with
 /// sending.
 const HALF_CLOSED_TIME: Duration = Duration::from_secs(2);

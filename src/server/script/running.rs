@@ -11,7 +11,7 @@ use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::input::Input;
+use super::input::{Input, READ_SIZE};
 use super::process::Process;
 use crate::http::Delivery;
 use crate::http::cgi::{Header, HeaderError, Parsed, Script, parse};
@@ -20,8 +20,6 @@ use crate::patience::Patience;
 use crate::server::access_log::log_request;
 use crate::server::ending::Ending;
 
-/// How much there is room for in one read, in bytes.
-const READ_SIZE: usize = 16 * 1024;
 /// How long, and how much of its output, is held back after a script's header, so that a script that fails at
 /// once is answered with 502. One that goes on is not held up any longer.
 const HOLD_TIME: Duration = Duration::from_millis(100);
