@@ -150,7 +150,7 @@ impl Group {
     }
 
     /// The leader has ended and was waited for.
-    pub fn has_no_leader(&mut self) {
+    pub fn forget_leader(&mut self) {
         self.entry.is_left = true;
         if let Some(slot) = self.slot {
             slot.store(self.entry.pack(), Ordering::Release);
@@ -195,14 +195,14 @@ mod tests {
         assert!(owner.has_any());
         owner.send(Signal::KILL);
         one.wait().expect("its end");
-        first.has_no_leader();
+        first.forget_leader();
         drop(first);
         assert!(!owner.has_any(), "nothing is left");
         assert!(second.is_there());
         assert!(other.has_any());
         other.send(Signal::KILL);
         two.wait().expect("its end");
-        second.has_no_leader();
+        second.forget_leader();
         assert!(!second.is_there());
     }
 
@@ -218,7 +218,7 @@ mod tests {
             .expect("sleep");
         leader.kill().expect("killed");
         leader.wait().expect("its end");
-        group.has_no_leader();
+        group.forget_leader();
         drop(group);
         assert!(owner.has_any());
         owner.send(Signal::KILL);

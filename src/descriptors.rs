@@ -59,26 +59,42 @@ pub fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     Ok(above)
 }
 
+/// Why a descriptor that was passed cannot be written to, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum NotWritable {
+    /// It is 0, 1 or 2.
+    #[error("it is a standard stream; pass another descriptor")]
+    Standard,
+    /// Nobody has opened it.
+    #[error("it is not open in this process; pass one that is")]
+    NotOpen,
+    /// It can be read only.
+    #[error("it is open for reading only; pass one that can be written")]
+    ReadOnly,
+    /// It is a folder, a socket that listens, or another thing that bytes do not go to.
+    #[error("it is no pipe, file, terminal or connected socket; pass one that is")]
+    OtherKind,
+}
+
 /// Takes the descriptor `number`, which somebody has passed to this process to be written to.
 ///
-/// To be called before the server opens anything, for a number that is open by then is none of its own. An error says
-/// what is wrong with it.
-pub fn take_writable(number: RawFd) -> Result<File, &'static str> {
+/// To be called before the server opens anything, for a number that is open by then is none of its own.
+pub fn take_writable(number: RawFd) -> Result<File, NotWritable> {
     if number < FIRST_FREE {
-        return Err("it is a standard stream; pass another descriptor");
+        return Err(NotWritable::Standard);
     }
     // SAFETY: it is only asked about, which is an error if it is not open.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
-    let flags = fcntl_getfl(fd).map_err(|_| "it is not open in this process; pass one that is")?;
+    let flags = fcntl_getfl(fd).map_err(|_| NotWritable::NotOpen)?;
     if flags & OFlags::RWMODE == OFlags::RDONLY || flags.contains(OFlags::PATH) {
-        return Err("it is open for reading only; pass one that can be written");
+        return Err(NotWritable::ReadOnly);
     }
     let kind = fstat(fd).map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode));
     let is_written =
         matches!(kind, FileType::Fifo | FileType::RegularFile | FileType::CharacterDevice | FileType::Socket);
     let listens = kind == FileType::Socket && rustix::net::sockopt::socket_acceptconn(fd).unwrap_or(false);
     if !is_written || listens {
-        return Err("it is no pipe, file, terminal or connected socket; pass one that is");
+        return Err(NotWritable::OtherKind);
     }
     // An error would mean that it is not open.
     let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);

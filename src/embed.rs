@@ -32,7 +32,7 @@ use crate::descriptors;
 use crate::error::StartError;
 use crate::handlers::{self, Registry};
 use crate::http::cgi::{RulesError, ScriptRules, is_program};
-use crate::http::policy::{PolicyError, PolicySource};
+use crate::http::{PolicyError, PolicySource};
 use crate::panics;
 use crate::per_process::{Inherited, Process};
 use crate::server::{self, Asked, Listeners};

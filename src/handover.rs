@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rustls::ServerConnection;
 use socket2::Socket;
 
-use crate::http::head::RequestHead;
+use crate::http::RequestHead;
 use crate::trace::ConnectionTrace;
 
 /// Finds the handler of a resource. One per server.

@@ -28,12 +28,12 @@
 
 pub mod bridge;
 pub mod check;
-pub mod children;
+mod children;
 pub mod cli;
 pub mod config;
 pub mod deadline;
-pub mod descriptors;
-pub mod embed;
+mod descriptors;
+mod embed;
 pub mod error;
 pub mod forks;
 pub mod handlers;
@@ -41,7 +41,7 @@ pub mod handover;
 pub mod http;
 pub mod logging;
 pub mod panics;
-pub mod patience;
+mod patience;
 pub mod per_process;
 pub mod program;
 pub mod python_files;
@@ -49,8 +49,8 @@ pub mod replay;
 pub mod scaffold;
 pub mod server;
 pub mod shutdown;
-pub mod status;
-pub mod trace;
+mod status;
+mod trace;
 pub mod websocket;
 pub mod writer;
 

@@ -1,6 +1,6 @@
 //! What the opening handshake reads beside the extensions: the key, lists of tokens, the target.
 
-use wshost::http::target;
+use wshost::http::parse_target;
 use wshost::websocket::handshake::{accept_key, is_valid_key};
 use wshost::websocket::header::{
     consume_token, consume_token_or_quoted_string, parse_token_list, quote_if_necessary,
@@ -76,7 +76,7 @@ fn check_quotes(value: &str) {
 }
 
 fn check_target(text: &str) {
-    let Some(found) = target::parse(text) else {
+    let Some(found) = parse_target(text) else {
         let scheme = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
         assert!(scheme == "ws" || scheme == "wss", "{text:?}");
         return;
@@ -89,6 +89,6 @@ fn check_target(text: &str) {
     assert!(scheme == "ws" || scheme == "wss", "{text:?}");
     assert!(!host.is_empty() && found.resource.starts_with(['/']), "{text:?}");
     // In brackets any host can be written.
-    let again = target::parse(&format!("ws://[{host}]:{port}{}", found.resource)).expect("a target");
+    let again = parse_target(&format!("ws://[{host}]:{port}{}", found.resource)).expect("a target");
     assert_eq!((again.site, again.resource), (Some((host, port)), found.resource));
 }

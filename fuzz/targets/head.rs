@@ -1,8 +1,7 @@
 //! Request heads, and how long the body behind them is.
 
 use bytes::BytesMut;
-use wshost::http::framing::{RequestBody, request_body};
-use wshost::http::head::{HeadError, HeadParser, RequestHead};
+use wshost::http::{HeadError, HeadParser, RequestBody, RequestHead, request_body};
 
 use super::input::Input;
 

@@ -23,7 +23,7 @@ use crate::bridge::cached::intern;
 use crate::config::HandlersConfig;
 use crate::error::StartError;
 use crate::handlers::{self, Handler, MapFile, MapProblem, Registry, Snapshot};
-use crate::http::root::read_regular;
+use crate::http::read_regular;
 use crate::per_process::Process;
 use crate::shutdown::exit_at_once;
 

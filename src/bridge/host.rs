@@ -29,8 +29,7 @@ use crate::config::PingConfig;
 use crate::descriptors;
 use crate::handlers::{ConnectionStatus, Handler, HandlerStatus, InUse, Monitor, Registry, Totals};
 use crate::handover::{HandlerConnection, HandlerHost, ReadyHandler, UriFragmentError};
-use crate::http::error_page::{error_response, version_response};
-use crate::http::head::RequestHead;
+use crate::http::{RequestHead, error_response, version_response};
 use crate::logging::LOG_SERVER;
 
 const INTERNAL_SERVER_ERROR: u16 = 500;

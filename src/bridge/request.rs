@@ -5,7 +5,7 @@ use pyo3::types::{PyString, PyTuple, PyType};
 
 use super::connection::Connection;
 use crate::bridge::cached::{Cached, intern};
-use crate::http::head::RequestHead;
+use crate::http::RequestHead;
 
 /// A request for a handler's resource: the one object that all three functions of a connection get.
 ///

@@ -11,7 +11,7 @@ use super::handler::Handler;
 use super::loader::{LoadError, Loaded, Loader};
 use super::resource::{Candidate, Content, Stamp, cannot_be_read, is_absent};
 use super::usage::Usage;
-use crate::http::root::read_regular;
+use crate::http::read_regular;
 
 /// A file that was touched less than this before it was looked at may be written again without its times
 /// moving: clocks of file systems tick in up to 2 s (FAT).

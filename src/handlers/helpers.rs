@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::digest::{Digest, digest};
-use crate::http::root::read_regular;
+use crate::http::read_regular;
 
 /// The clock that gives files their times ticks this slowly.
 const TICK: Duration = Duration::from_millis(4);

@@ -46,7 +46,8 @@ pub use status::HandlerStatus;
 pub use traffic::{Activity, BUCKETS, ConnectionStatus, Counters, Monitor, Totals, bucket_end};
 pub use watcher::watch;
 
-/// Makes what all processes share and what is made when it is first asked for.
+/// Makes what all processes share and what is made when it is first asked for: a child that is forked meanwhile would
+/// wait for it for ever.
 pub(crate) fn prepare_for_forks() {
     traffic::prepare_for_forks();
 }

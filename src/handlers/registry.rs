@@ -31,7 +31,7 @@ use super::tasks::{self, Task};
 use crate::config::HandlersConfig;
 use crate::deadline;
 use crate::error::StartError;
-use crate::http::root::read_regular;
+use crate::http::read_regular;
 
 /// The option that names the alias file.
 const MAP_FILE_OPTION: &str = "--websock-handlers-map-file";

@@ -2,7 +2,7 @@
 //!
 //! Pure: must not import tokio or pyo3.
 
-/// Header fields out of `text` (everything behind the request line), as `email.parser` finds them: a line
+/// Header fields out of `text` (everything after the request line), as `email.parser` finds them: a line
 /// that is neither a field nor a continuation ends them, a lone CR ends a line, too.
 pub(super) fn parse_fields(text: &str) -> Vec<(String, String)> {
     let mut fields: Vec<(String, String)> = Vec::new();

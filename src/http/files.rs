@@ -23,8 +23,33 @@ use super::head::RequestHead;
 use super::listing::listing;
 use super::root::{Root, real_path};
 
-/// pywebsocket's words for a path that leads nowhere.
-const NOT_FOUND: &str = "File not found";
+/// Why a request for a file gets none, in pywebsocket's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// 404: the path leads nowhere.
+    #[error("File not found")]
+    NotFound,
+    /// 404: a directory cannot be read.
+    #[error("No permission to list directory")]
+    Unreadable,
+    /// 501: files take no `POST`.
+    #[error("Can only POST to CGI scripts")]
+    Post,
+    /// 501: nobody knows this method.
+    #[error("Unsupported method ({})", python_repr(.0))]
+    Method(String),
+}
+
+impl FileError {
+    /// The status to answer with.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NotFound | Self::Unreadable => 404,
+            Self::Post | Self::Method(_) => 501,
+        }
+    }
+}
 
 /// The files that are served.
 #[derive(Debug, Clone)]
@@ -41,20 +66,9 @@ pub struct Files {
 #[derive(Debug)]
 pub enum Answer {
     /// An error page; the connection closes.
-    Page {
-        /// The status.
-        status: u16,
-        /// The reason phrase.
-        message: String,
-    },
+    Page(FileError),
     /// Anything else.
     Response(Response<Body>),
-}
-
-impl Answer {
-    fn page(status: u16, message: impl Into<String>) -> Self {
-        Self::Page { status, message: message.into() }
-    }
 }
 
 /// What a target leads to.
@@ -64,8 +78,7 @@ enum Found {
     /// A directory, asked for without its slash: where it is.
     Redirect(String),
     Listing(String),
-    /// Nothing, and the words for it.
-    Nothing(&'static str),
+    Nothing(FileError),
 }
 
 /// A file that is to be served.
@@ -82,33 +95,33 @@ impl Files {
     pub async fn answer(&self, head: &RequestHead) -> Answer {
         match head.method.as_str() {
             "GET" | "HEAD" => {}
-            "POST" => return Answer::page(501, "Can only POST to CGI scripts"),
-            method => return Answer::page(501, format!("Unsupported method ({})", python_repr(method))),
+            "POST" => return Answer::Page(FileError::Post),
+            method => return Answer::Page(FileError::Method(method.to_owned())),
         }
         let (files, target, conditions) = (self.clone(), head.target.clone(), Conditions::of(head));
         let is_head = head.method == "HEAD";
         // File system calls wait, so they do not run on a thread that serves others.
         let answer = tokio::task::spawn_blocking(move || match files.find(&target) {
             Found::File(file) => {
-                file.answer(&conditions, is_head).unwrap_or_else(|_| Answer::page(404, NOT_FOUND))
+                file.answer(&conditions, is_head).unwrap_or_else(|_| Answer::Page(FileError::NotFound))
             }
             Found::Redirect(location) => with_field(StatusCode::MOVED_PERMANENTLY, LOCATION, &location, ""),
             Found::Listing(page) => {
                 with_field(StatusCode::OK, CONTENT_TYPE, "text/html; charset=utf-8", page)
             }
-            Found::Nothing(message) => Answer::page(404, message),
+            Found::Nothing(error) => Answer::Page(error),
         });
-        answer.await.unwrap_or_else(|_| Answer::page(404, NOT_FOUND))
+        answer.await.unwrap_or_else(|_| Answer::Page(FileError::NotFound))
     }
 
     fn find(&self, target: &str) -> Found {
         let target = target.split('#').next().unwrap_or_default();
         let (url_path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-        let Some(path) = relative_path(url_path) else { return Found::Nothing(NOT_FOUND) };
-        let Some(metadata) = self.look(&path) else { return Found::Nothing(NOT_FOUND) };
-        let file = |path| self.file(path).map_or(Found::Nothing(NOT_FOUND), Found::File);
+        let Some(path) = relative_path(url_path) else { return Found::Nothing(FileError::NotFound) };
+        let Some(metadata) = self.look(&path) else { return Found::Nothing(FileError::NotFound) };
+        let file = |path| self.file(path).map_or(Found::Nothing(FileError::NotFound), Found::File);
         if !metadata.is_dir() {
-            return if url_path.ends_with('/') { Found::Nothing(NOT_FOUND) } else { file(path) };
+            return if url_path.ends_with('/') { Found::Nothing(FileError::NotFound) } else { file(path) };
         }
         if !url_path.ends_with('/') {
             return Found::Redirect(directory_location(url_path, query));
@@ -126,7 +139,7 @@ impl Files {
         let directory = self.root().directory(&path);
         directory
             .and_then(|directory| listing(directory, url_path, is_listed, leads_to_directory))
-            .map_or(Found::Nothing("No permission to list directory"), Found::Listing)
+            .map_or(Found::Nothing(FileError::Unreadable), Found::Listing)
     }
 
     /// What `path` below the root leads to, unless that is nothing, lies somewhere else, or is hidden. To ask opens
@@ -236,7 +249,7 @@ pub(super) fn relative_path(url_path: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Where the directory `url_path` is: with a slash behind it, and with only one in front, because `//name`
+/// Where the directory `url_path` is: with a slash at its end, and with only one in front, because `//name`
 /// would be another site.
 fn directory_location(url_path: &str, query: &str) -> String {
     let name = url_path.trim_matches('/');
@@ -264,7 +277,7 @@ fn with_field(status: StatusCode, name: HeaderName, value: &str, body: impl Into
             response.headers_mut().insert(name, value);
             Answer::Response(response)
         }
-        Err(_) => Answer::page(404, NOT_FOUND),
+        Err(_) => Answer::Page(FileError::NotFound),
     }
 }
 
@@ -300,7 +313,7 @@ mod tests {
     }
 
     fn finds_nothing(files: &Files, target: &str) -> bool {
-        matches!(files.find(target), Found::Nothing(NOT_FOUND))
+        matches!(files.find(target), Found::Nothing(FileError::NotFound))
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use super::fields::{is_token, trim_ows};
 use super::head::RequestHead;
 
-/// The body behind a head.
+/// The body after a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestBody {
     /// So many bytes; 0 without a body.
@@ -26,7 +26,7 @@ pub struct FramingError {
     pub message: &'static str,
 }
 
-/// The body behind `head`.
+/// The body after `head`.
 pub fn request_body(head: &RequestHead) -> Result<RequestBody, FramingError> {
     let bad = |message| Err(FramingError { status: 400, message });
     if let Some(message) = malformed(&head.raw) {

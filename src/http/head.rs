@@ -12,7 +12,7 @@ use super::fields::{is_token, parse_fields, trim_ows};
 
 /// Longest line, its end included, in bytes (`http.client`).
 const MAX_LINE: usize = 65_536;
-/// Most lines behind the request line, the empty one included (`http.client`).
+/// Most lines after the request line, the empty one included (`http.client`).
 const MAX_LINES: usize = 100;
 /// Most empty lines in front of a request (RFC 9112 section 2.2: at least one is passed over).
 const MAX_EMPTY_LINES: usize = 8;
@@ -32,7 +32,7 @@ pub struct RequestHead {
     /// The protocol of the request line (`HTTP/1.1`); `HTTP/0.9` when it names none.
     pub protocol: String,
     /// Field names (as sent) and values in order, decoded as ISO-8859-1, without the white space in front of
-    /// a value. What is behind it stays, and a folded value keeps its line ends, as in `http.client`.
+    /// a value. What comes after it stays, and a folded value keeps its line ends, as in `http.client`.
     pub headers: Vec<(String, String)>,
 }
 
@@ -45,7 +45,7 @@ impl RequestHead {
     }
 
     /// Whether another request may follow on this connection: the client speaks HTTP/1.1 and did not say
-    /// `Connection: close` (RFC 9112 section 9.3), or what others may take for that. Not behind a head with a lone CR, which ends fields here but not
+    /// `Connection: close` (RFC 9112 section 9.3), or what others may take for that. Not after a head with a lone CR, which ends fields here but not
     /// everywhere (section 2.2): what a proxy takes for the next request could be a body.
     #[must_use]
     pub fn keeps_alive(&self) -> bool {
@@ -119,7 +119,7 @@ pub struct HeadParser {
     scanned: usize,
     /// How many empty lines there were in front of the request line.
     empty_lines: usize,
-    /// How many lines there were behind the request line.
+    /// How many lines there were after the request line.
     lines: usize,
     /// The request line, once it is complete.
     request_line: Option<RequestLine>,
@@ -256,7 +256,7 @@ impl RequestLine {
     }
 }
 
-/// Whether a CR has no LF behind it.
+/// Whether a CR has no LF after it.
 fn has_lone_cr(bytes: &[u8]) -> bool {
     memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n'))
 }
@@ -275,7 +275,7 @@ fn rejected(status: u16, message: String, request_line: &str, protocol: &str) ->
 
 /// A protocol version: `HTTP/1.1`.
 struct Version<'a> {
-    /// The text behind the slash.
+    /// The text after the slash.
     number: &'a str,
     major: u64,
     minor: u64,

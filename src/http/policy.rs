@@ -4,7 +4,7 @@
 //! Pure: must not import tokio or pyo3.
 
 use super::error_page::{python_repr, response_start};
-use super::target;
+use super::target::parse_target;
 use crate::config::PolicyConfig;
 
 /// Where the policy of a request comes from. pywebsocket reads it out of the server's options again for each
@@ -36,6 +36,30 @@ impl PolicySource for PolicyConfig {
 #[error("{0}")]
 pub struct PolicyError(pub String);
 
+/// Why a target names no resource of ours, in pywebsocket's words.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// It is no URI.
+    #[error("Invalid URI: {}", python_repr(.0))]
+    Uri(String),
+    /// It names another host.
+    #[error("Invalid host: {} (expected: {})", python_repr(.host), python_repr(.expected))]
+    Host {
+        /// The host that it names.
+        host: String,
+        /// The one that is ours.
+        expected: String,
+    },
+    /// It names another port.
+    #[error("Invalid port: {port} (expected: {expected})")]
+    Port {
+        /// The port that it names.
+        port: u16,
+        /// The one that is ours.
+        expected: u16,
+    },
+}
+
 impl PolicyConfig {
     /// Whether a request with this value of `Authorization` may go on. How long the answer takes tells nothing
     /// about the right value but its length.
@@ -47,17 +71,16 @@ impl PolicyConfig {
 
     /// The resource that `target` names. An error, to be logged: it names none, or that of another host or
     /// port; as in pywebsocket, the request is then for a file, with the whole target as its path.
-    pub fn resource(&self, target: &str) -> Result<String, String> {
-        let Some(found) = target::parse(target) else {
-            return Err(format!("Invalid URI: {}", python_repr(target)));
+    pub fn resource(&self, target: &str) -> Result<String, TargetError> {
+        let Some(found) = parse_target(target) else {
+            return Err(TargetError::Uri(target.to_owned()));
         };
-        if let Some((host, port)) = &found.site {
-            if let Some(expected) = self.validation_host.as_ref().filter(|expected| *expected != host) {
-                let (host, expected) = (python_repr(host), python_repr(expected));
-                return Err(format!("Invalid host: {host} (expected: {expected})"));
+        if let Some((host, port)) = found.site {
+            if let Some(expected) = self.validation_host.as_ref().filter(|expected| **expected != host) {
+                return Err(TargetError::Host { host, expected: expected.clone() });
             }
-            if let Some(expected) = self.validation_port.filter(|expected| expected != port) {
-                return Err(format!("Invalid port: {port} (expected: {expected})"));
+            if let Some(expected) = self.validation_port.filter(|expected| *expected != port) {
+                return Err(TargetError::Port { port, expected });
             }
         }
         Ok(found.resource)
@@ -119,7 +142,7 @@ mod tests {
             (policy(Some("H"), None), "ws://H/a", Err("Invalid host: 'h' (expected: 'H')")),
             (policy(None, None), "ws://h:x/a", Err("Invalid URI: 'ws://h:x/a'")),
         ] {
-            let found = policy.resource(target);
+            let found = policy.resource(target).map_err(|error| error.to_string());
             assert_eq!(found.as_deref().map_err(String::as_str), expected, "{target}");
         }
     }

@@ -14,7 +14,7 @@ pub struct Target {
 /// Takes `target` apart as pywebsocket's `parse_uri` does. `None`: the URI has no host or a port that is no
 /// number; such a request is for a file, with the whole target as its path.
 #[must_use]
-pub fn parse(target: &str) -> Option<Target> {
+pub fn parse_target(target: &str) -> Option<Target> {
     let as_it_is = || Some(Target { site: None, resource: target.to_owned() });
     let Some((scheme, rest)) = target.split_once(':') else { return as_it_is() };
     let default_port = match scheme.to_ascii_lowercase().as_str() {
@@ -60,7 +60,7 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::parse_target;
 
     #[test]
     fn targets() {
@@ -86,7 +86,7 @@ mod tests {
             ("ws://localhost:-1/a", None),
             ("ws://localhost:65536/a", None),
         ] {
-            assert_eq!(parse(target).map(|found| found.resource).as_deref(), expected, "{target}");
+            assert_eq!(parse_target(target).map(|found| found.resource).as_deref(), expected, "{target}");
         }
     }
 
@@ -100,7 +100,7 @@ mod tests {
             ("ws://user:x@h:9998/a", Some(("h", 9998))),
             ("ws://[FE80::1%Eth0]:0/", Some(("fe80::1%Eth0", 0))),
         ] {
-            let site = parse(target).expect("valid").site;
+            let site = parse_target(target).expect("valid").site;
             assert_eq!(site.as_ref().map(|(host, port)| (host.as_str(), *port)), expected, "{target}");
         }
     }

@@ -7,14 +7,12 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::connection::Connection;
+use super::access_log::log_request;
+use super::ending::Ending;
+use super::http_connection::HttpConnection;
 use super::script::{Client, Outcome};
 use crate::http::cgi::{Request, RulesError, Script};
-use crate::http::error_page::{error_response, reason_phrase};
-use crate::http::files::Answer;
-use crate::http::framing::{RequestBody, request_body};
-use crate::http::head::RequestHead;
-use crate::http::response::{Delivery, write_response};
+use crate::http::{Answer, Delivery, RequestBody, RequestHead, request_body, write_response};
 use crate::logging::LOG_REQUEST;
 use crate::patience::Patience;
 
@@ -23,13 +21,13 @@ const MAX_SKIPPED_BODY: usize = 64 * 1024;
 /// How many scripts may pass a request on, one to the other.
 const MAX_REDIRECTS: usize = 10;
 
-impl Connection {
+impl HttpConnection {
     /// Answers a request for what is no handler. Returns whether another request may follow. When it cannot be
     /// found out what that is, there is no answer, as after an exception in pywebsocket.
     pub(super) async fn answer(&mut self, head: RequestHead) -> io::Result<bool> {
         let body = match request_body(&head) {
             Ok(body) => body,
-            Err(error) => return self.answer_with_page(&head, error.status, Some(error.message)).await,
+            Err(error) => return self.refuse(&head, Ending::Framing(error)).await,
         };
         match (self.script(&head).await, body) {
             (Err(error), _) => {
@@ -41,7 +39,7 @@ impl Connection {
                 self.answer_with_script(head, script, length).await
             }
             // RFC 9112 section 6.3: a server may ask for the length, and RFC 3875 section 4.1.2 needs it.
-            (Ok(Some(_)), RequestBody::Chunked) => self.answer_with_page(&head, 411, None).await,
+            (Ok(Some(_)), RequestBody::Chunked) => self.refuse(&head, Ending::NoLength).await,
         }
     }
 
@@ -66,8 +64,7 @@ impl Connection {
     ) -> io::Result<bool> {
         for _ in 0..MAX_REDIRECTS {
             match self.run_script(&head, &script, body_length).await? {
-                Outcome::Done => return Ok(false),
-                Outcome::Refused(status) => return self.answer_with_page(&head, status, None).await,
+                Outcome::End(ending) => return self.refuse(&head, ending).await,
                 Outcome::Redirect(target) => head = redirected(head, target),
             }
             body_length = 0;
@@ -81,7 +78,7 @@ impl Connection {
             }
         }
         tracing::warn!(target: LOG_REQUEST, "CGI script {:?}: more than {MAX_REDIRECTS} redirects", script.name);
-        self.answer_with_page(&head, 502, None).await
+        self.refuse(&head, Ending::ScriptFailed).await
     }
 
     async fn run_script(
@@ -95,7 +92,7 @@ impl Connection {
         let request = Request { head, peer: self.peer.ip(), local };
         let running = match context.scripts.start(script, request, body_length > 0).await {
             Ok(running) => running,
-            Err(status) => return Ok(Outcome::Refused(status)),
+            Err(ending) => return Ok(Outcome::End(ending)),
         };
         if body_length > self.input.len() as u64 && head.expects_continue() {
             // RFC 9110 section 10.1.1.
@@ -113,10 +110,10 @@ impl Connection {
         Ok(running.serve(client, script).await)
     }
 
-    /// Answers with a file. `skip` is the length of the body behind the request; `None`: it cannot be read past.
+    /// Answers with a file. `skip` is the length of the body after the head; `None`: it cannot be read past.
     async fn answer_with_file(&mut self, head: &RequestHead, skip: Option<usize>) -> io::Result<bool> {
         match self.context.files.answer(head).await {
-            Answer::Page { status, message } => self.answer_with_page(head, status, Some(&message)).await,
+            Answer::Page(error) => self.refuse(head, Ending::File(error)).await,
             Answer::Response(response) => {
                 log_request(&head.request_line(), response.status().as_u16());
                 self.skip = skip.unwrap_or(0);
@@ -126,35 +123,11 @@ impl Connection {
         }
     }
 
-    async fn answer_with_page(
-        &mut self,
-        head: &RequestHead,
-        status: u16,
-        message: Option<&str>,
-    ) -> io::Result<bool> {
-        let page = self.refusal(head, status, message);
-        self.socket.write_all(&page).await?;
+    /// Tells the client why it gets nothing else. No other request follows.
+    async fn refuse(&mut self, head: &RequestHead, ending: Ending) -> io::Result<bool> {
+        self.tell(&ending, Some(head)).await?;
         Ok(false)
     }
-
-    /// The error page for `head`, logged.
-    pub(super) fn refusal(&self, head: &RequestHead, status: u16, message: Option<&str>) -> Vec<u8> {
-        self.log_refusal(&head.request_line(), status, message);
-        error_response(&head.protocol, &head.method, status, message, None)
-    }
-
-    /// The two lines that pywebsocket logs for an error page.
-    pub(super) fn log_refusal(&self, request_line: &str, status: u16, message: Option<&str>) {
-        // What the client sent is escaped in it already, as Python's repr.
-        let message = message.unwrap_or_else(|| reason_phrase(status));
-        tracing::warn!(target: LOG_REQUEST, "{} - code {status}, message {message}", self.peer.ip());
-        log_request(request_line, status);
-    }
-}
-
-/// The line that pywebsocket logs for a response.
-pub(super) fn log_request(request_line: &str, status: u16) {
-    tracing::info!(target: LOG_REQUEST, "{request_line:?} {status} -");
 }
 
 /// What a script's local redirect makes of `head`: a request without a body for `target`.
@@ -169,7 +142,7 @@ fn delivery(head: &RequestHead, keep_alive: bool) -> Delivery {
     Delivery { body_only: head.protocol == "HTTP/0.9", head_only: head.method == "HEAD", keep_alive }
 }
 
-/// The length of the body behind `head`; `None` when it cannot be read past: unknown, too long, or the client
+/// The length of the body after `head`; `None` when it cannot be read past: unknown, too long, or the client
 /// wants to hear first whether it may send it.
 fn skippable_body(head: &RequestHead, body: RequestBody) -> Option<usize> {
     match body {
@@ -185,7 +158,7 @@ mod tests {
     use bytes::BytesMut;
 
     use super::*;
-    use crate::http::head::HeadParser;
+    use crate::http::HeadParser;
 
     fn head_of(text: &str) -> RequestHead {
         HeadParser::default().parse(&mut BytesMut::from(text), false).expect("no error").expect("a head")

@@ -25,7 +25,7 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
-use super::listener::Listeners;
+use super::listening::Listeners;
 use super::tls::Tls;
 use crate::config::Config;
 use crate::descriptors;

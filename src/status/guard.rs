@@ -17,8 +17,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 
-use super::Shared;
-
 /// The cookie that keeps the token for the page. Cookies do not know ports, so the name has ours.
 const COOKIE_NAME: &str = "wshost-status";
 
@@ -118,8 +116,7 @@ impl Guard {
 }
 
 /// Lets a request through, or answers it.
-pub(super) async fn check(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let guard = &shared.guard;
+pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let mut response = match guard.judge(request.method(), request.uri().query(), request.headers()) {
         Verdict::Refuse(status, reason) => (status, reason).into_response(),

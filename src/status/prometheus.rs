@@ -64,7 +64,7 @@ impl Text {
         let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// `rest` is what comes behind the name.
+    /// `rest` is what comes after the name.
     fn value(&mut self, rest: &str, value: impl Display) {
         let _ = writeln!(self.out, "{}{rest} {value}", self.name);
     }

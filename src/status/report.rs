@@ -1,27 +1,13 @@
 //! What is told, as JSON; docs/status.md describes it.
 
 use std::fmt::Write as _;
-use std::sync::LazyLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::live::{Sample, Samples};
+use super::clock::{millis, started, uptime};
+use super::samples::{Sample, Samples};
 use crate::handlers::{ConnectionStatus, Digest, HandlerStatus, LoadError, Monitor, Reload, Totals, reloads};
 use crate::logging::tail::{Kept, tail};
-use crate::per_process::PerProcess;
-
-pub(super) static STARTED: PerProcess<LazyLock<(SystemTime, Instant)>> =
-    PerProcess::new(LazyLock::new(now), || LazyLock::new(now));
-
-fn now() -> (SystemTime, Instant) {
-    (SystemTime::now(), Instant::now())
-}
-
-/// The uptime counts from here.
-pub(super) fn start() {
-    LazyLock::force(STARTED.get());
-}
 
 /// How much is told.
 #[derive(Debug, Clone)]
@@ -51,12 +37,6 @@ impl Extent {
     }
 }
 
-/// Milliseconds since 1970.
-pub(super) fn millis(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Everything that `extent` takes in.
 pub(super) fn report(monitor: &dyn Monitor, samples: &Samples, extent: &Extent) -> Value {
     let connections = monitor.connections();
@@ -64,8 +44,8 @@ pub(super) fn report(monitor: &dyn Monitor, samples: &Samples, extent: &Extent) 
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "process": std::process::id(),
-        "started_at": millis(STARTED.get().0),
-        "uptime_seconds": STARTED.get().1.elapsed().as_secs_f64(),
+        "started_at": millis(started()),
+        "uptime_seconds": uptime().as_secs_f64(),
         "totals": totals(&monitor.totals()),
         "handlers": monitor.handlers().iter().map(handler).collect::<Value>(),
         "open_connections": connections.len(),

@@ -42,11 +42,11 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("per_process.rs", "FORKS", "tells one process from the other"),
     ("per_process.rs", "NUMBER", "the same"),
     (
-        "shutdown.rs",
+        "shutdown/exit.rs",
         "DEADLINE",
         "asked when the process ends by itself; a child's end has no deadline but its parent's",
     ),
-    ("shutdown.rs", "BEGIN", "made by the thread that begins to serve, before handlers fork"),
+    ("shutdown/exit.rs", "BEGIN", "made by the thread that begins to serve, before handlers fork"),
     ("shutdown/signals.rs", "PREVIOUS", "what a child gives back; written whole"),
     ("shutdown/signals.rs", "ARRIVED", "without a thread that looks at it"),
     ("shutdown/signals.rs", "CHANGES", "the same"),

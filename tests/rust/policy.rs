@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wshost::config::{PolicyConfig, Secret};
-use wshost::http::policy::{PolicyError, PolicySource};
+use wshost::http::{PolicyError, PolicySource};
 
 use crate::support::{Server, without_server_and_date};
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use wshost::config::{Config, HandlersConfig, ListenConfig, LogConfig, LogLevel, PolicyConfig, ReadyConfig};
 use wshost::error::StartError;
 use wshost::handover::{HandlerConnection, HandlerHost, ReadyHandler, UriFragmentError};
-use wshost::http::policy::PolicySource;
+use wshost::http::PolicySource;
 use wshost::server::{self, Asked, Listeners};
 
 /// How long a client waits before a test counts as failed.

@@ -1,12 +1,17 @@
 //! Request heads and targets.
 
 #[path = "../../../src/http/error_page.rs"]
-pub mod error_page;
+mod error_page;
 #[path = "../../../src/http/fields.rs"]
 mod fields;
 #[path = "../../../src/http/framing.rs"]
-pub mod framing;
+mod framing;
 #[path = "../../../src/http/head.rs"]
-pub mod head;
+mod head;
 #[path = "../../../src/http/target.rs"]
-pub mod target;
+mod target;
+
+pub use error_page::*;
+pub use framing::*;
+pub use head::*;
+pub use target::*;

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Script;
+use super::script::Script;
 use crate::http::error_page::SERVER;
 use crate::http::head::RequestHead;
 

@@ -6,7 +6,7 @@ use crate::http::error_page::response_start;
 use crate::http::fields::is_token;
 
 /// Longest header of a script, in bytes.
-pub const MAX_HEADER: usize = 64 * 1024;
+const MAX_HEADER: usize = 64 * 1024;
 
 /// Fields about the connection, which is not the script's (RFC 3875 section 6.3.4), and the one for us.
 const NOT_PASSED_ON: [&str; 4] = ["Status", "Connection", "Keep-Alive", "Transfer-Encoding"];
@@ -27,8 +27,25 @@ pub enum Parsed {
     Partial,
     /// The header, and how many bytes it takes.
     Whole(Header, usize),
-    /// No header at all; the text says why.
-    Wrong(String),
+    /// No header at all.
+    Wrong(HeaderError),
+}
+
+/// Why what a script writes is no header.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// A line is no field.
+    #[error("no header field: {0:?}")]
+    NoField(String),
+    /// A field has a name that is none, or a value that breaks lines.
+    #[error("malformed header field: {0:?}")]
+    Malformed(String),
+    /// `Status` is no final status.
+    #[error("bad status: {0:?}")]
+    Status(String),
+    /// It does not come to its end.
+    #[error("its header is longer than {MAX_HEADER} bytes")]
+    TooLong,
 }
 
 /// Looks for the header in `output`. Its lines end with LF or CR LF.
@@ -48,19 +65,19 @@ pub fn parse(output: &[u8]) -> Parsed {
         }
     }
     if output.len() > MAX_HEADER {
-        return Parsed::Wrong(format!("its header is longer than {MAX_HEADER} bytes"));
+        return Parsed::Wrong(HeaderError::TooLong);
     }
     Parsed::Partial
 }
 
 impl Header {
-    fn add(&mut self, line: &[u8]) -> Result<(), String> {
+    fn add(&mut self, line: &[u8]) -> Result<(), HeaderError> {
         let text: String = line.iter().map(|&byte| char::from(byte)).collect();
         let Some((name, value)) = text.split_once(':') else {
-            return Err(format!("no header field: {text:?}"));
+            return Err(HeaderError::NoField(text));
         };
         if !is_token(name.as_bytes()) || value.contains(['\r', '\0']) {
-            return Err(format!("malformed header field: {text:?}"));
+            return Err(HeaderError::Malformed(text));
         }
         let value = value.trim_matches([' ', '\t']);
         if name.eq_ignore_ascii_case("Status") {
@@ -69,7 +86,8 @@ impl Header {
             // Three digits (section 6.3.3); `parse` alone would take a sign, and leading zeros.
             let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit());
             let code = code.parse().ok().filter(|code| is_code && (200..=999).contains(code));
-            self.status = Some((code.ok_or(format!("bad status: {value:?}"))?, reason.to_owned()));
+            let code = code.ok_or_else(|| HeaderError::Status(value.to_owned()))?;
+            self.status = Some((code, reason.to_owned()));
         }
         self.fields.push((name.to_owned(), value.to_owned()));
         Ok(())
@@ -99,7 +117,7 @@ impl Header {
     }
 
     /// The response head; the connection closes at the end of the body. pywebsocket: HTTP/1.0, these words for
-    /// 200, and the script's fields behind ours.
+    /// 200, and the script's fields after ours.
     #[must_use]
     pub fn response_head(&self) -> Vec<u8> {
         let status = self.status();

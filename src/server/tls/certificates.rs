@@ -15,6 +15,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::oid_registry::{OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA, Oid, asn1_rs::oid};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
+use x509_parser::time::ASN1Time;
 
 use crate::error::StartError;
 
@@ -134,32 +135,42 @@ pub(super) fn chain(
     Ok(Chain(certified))
 }
 
-/// Whether clients would refuse this certificate at once, and why.
-fn check(certificate: &CertificateDer<'_>) -> Result<(), String> {
-    let (_, certificate) = X509Certificate::from_der(certificate)
-        .map_err(|error| format!("the certificate cannot be read: {error}"))?;
+/// Why clients would refuse a certificate at once, and what to do.
+#[derive(Debug, thiserror::Error)]
+enum Useless {
+    #[error("the certificate cannot be read: {0}")]
+    Unreadable(String),
+    #[error("the certificate is not valid before {0}; check the clock, or use another certificate")]
+    Early(ASN1Time),
+    #[error("the certificate has expired on {0}; renew it")]
+    Expired(ASN1Time),
+    #[error("the certificate is too weak: RSA with {0} bits; make one with {MIN_RSA_BITS} or more")]
+    ShortKey(usize),
+    #[error("the certificate is too weak: signed with MD5 or SHA-1; make one with SHA-256")]
+    WeakSignature,
+}
+
+/// Whether clients would take this certificate.
+fn check(certificate: &CertificateDer<'_>) -> Result<(), Useless> {
+    let (_, certificate) =
+        X509Certificate::from_der(certificate).map_err(|error| Useless::Unreadable(error.to_string()))?;
     let validity = certificate.validity();
-    let now = x509_parser::time::ASN1Time::now();
+    let now = ASN1Time::now();
     if now < validity.not_before {
-        return Err(format!(
-            "the certificate is not valid before {}; check the clock, or use another certificate",
-            validity.not_before
-        ));
+        return Err(Useless::Early(validity.not_before));
     }
     if now > validity.not_after {
-        return Err(format!("the certificate has expired on {}; renew it", validity.not_after));
+        return Err(Useless::Expired(validity.not_after));
     }
     if let Ok(PublicKey::RSA(key)) = certificate.public_key().parsed() {
         let bits = key.key_size();
         if bits < MIN_RSA_BITS {
-            return Err(format!(
-                "the certificate is too weak: RSA with {bits} bits; make one with {MIN_RSA_BITS} or more"
-            ));
+            return Err(Useless::ShortKey(bits));
         }
     }
     let signature = &certificate.signature_algorithm.algorithm;
     if [OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA, OID_ECDSA_WITH_SHA1].contains(signature) {
-        return Err("the certificate is too weak: signed with MD5 or SHA-1; make one with SHA-256".to_owned());
+        return Err(Useless::WeakSignature);
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(super) struct SelfSigned {
 }
 
 /// What tells people and browsers that a certificate is ours.
-pub(in crate::server) struct Fingerprints {
+pub struct Fingerprints {
     /// SHA-256 of the certificate, as certificate viewers show it.
     certificate: [u8; 32],
     /// SHA-256 of its public key, as Chromium's `--ignore-certificate-errors-spki-list` takes it.

@@ -1,9 +1,4 @@
-//! TLS: what the server proves itself with, its handshakes, and certificates that are replaced while it runs.
-//!
-//! Must not import `bridge` or pyo3.
-
-mod certificates;
-mod self_signed;
+//! TLS handshakes, with certificates that are replaced while the server runs.
 
 use std::fs;
 use std::io;
@@ -14,27 +9,25 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig, version};
+use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::stream::{Socket, Stream};
+use super::certificates;
+use super::self_signed::{self, Fingerprints};
+use super::settings::server_config;
 use crate::config::{ClientAuth, TlsConfig};
 use crate::error::StartError;
 use crate::logging::LOG_SERVER;
 use crate::patience::Patient;
-use certificates::TlsFile;
-pub(super) use self_signed::Fingerprints;
+use crate::server::stream::{Socket, Stream};
 
 /// How often the certificate files are looked at. A pair of files that is being replaced is whole by the next look,
 /// and links and replaced folders, which renewal programs like, need no special care.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The server's side of TLS.
-pub(super) struct Tls {
+pub struct Tls {
     config: TlsConfig,
     /// What new connections get. Open ones keep what they began with.
     current: ArcSwap<ServerConfig>,
@@ -49,7 +42,7 @@ type FileState = (u64, u64, u64, SystemTime);
 
 impl Tls {
     /// Reads and checks the certificates, or makes one.
-    pub(super) fn load(config: &TlsConfig) -> Result<Self, StartError> {
+    pub fn load(config: &TlsConfig) -> Result<Self, StartError> {
         // Before they are read, so that a change in between is not missed.
         let seen = states(config);
         let (server, fingerprints) = if config.self_signed {
@@ -67,12 +60,12 @@ impl Tls {
     }
 
     /// What to know about a certificate that the server made itself.
-    pub(super) fn fingerprints(&self) -> Option<&Fingerprints> {
+    pub fn fingerprints(&self) -> Option<&Fingerprints> {
         self.fingerprints.as_ref()
     }
 
     /// The TLS handshake. A client that speaks HTTP gets its socket back in [`AcceptError::Http`].
-    pub(super) async fn accept(&self, socket: Patient<Socket>) -> Result<Stream, AcceptError> {
+    pub async fn accept(&self, socket: Patient<Socket>) -> Result<Stream, AcceptError> {
         match socket.get_ref().first_byte().await.map_err(|error| AcceptError::Io(error, None))? {
             // Every HTTP method begins with a letter, every TLS handshake with 0x16 (RFC 8446 section 5.1).
             Some(byte) if byte.is_ascii_alphabetic() => return Err(AcceptError::Http(socket)),
@@ -86,7 +79,7 @@ impl Tls {
 
     /// Reads the files again. If they are no good, new connections get what they got before, and the log says
     /// why. Blocks.
-    pub(super) fn reload(&self) {
+    pub fn reload(&self) {
         let mut seen = self.seen.lock();
         *seen = states(&self.config);
         if self.config.self_signed {
@@ -114,7 +107,7 @@ impl Tls {
     }
 
     /// Follows changes of the files until `stop`.
-    pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_some() {
             let this = Arc::clone(&self);
             let look = tokio::task::spawn_blocking(move || this.reload_if_changed());
@@ -126,7 +119,7 @@ impl Tls {
 }
 
 /// Why there is no TLS with a client.
-pub(super) enum AcceptError {
+pub enum AcceptError {
     /// It speaks HTTP without TLS.
     Http(Patient<Socket>),
     /// The handshake failed; the client has been told why on this socket, if there was a handshake.
@@ -146,44 +139,6 @@ fn states(config: &TlsConfig) -> Vec<Option<FileState>> {
 fn state(path: &Path) -> Option<FileState> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok()?))
-}
-
-/// rustls's configuration: TLS 1.2 and 1.3, no ALPN (as pywebsocket).
-fn server_config(config: &TlsConfig, chain: certificates::Chain) -> Result<ServerConfig, StartError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = client_verifier(&config.client_auth, &provider)?;
-    let mut server = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&version::TLS13, &version::TLS12])
-        .map_err(|error| TlsFile::certificate(&config.certificate).error(error))?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(chain.into_resolver());
-    // Session tickets come right behind the handshake. A client that reads in one thread and writes in another over
-    // Python's ssl, such as that of `websockets`, gets stuck on them now and then: OpenSSL's connections are not safe
-    // for threads, and Python 3.11 does not guard them. What tickets would save is about a millisecond.
-    server.send_tls13_tickets = 0;
-    Ok(server)
-}
-
-/// Who asks clients for certificates and checks them.
-fn client_verifier(
-    client_auth: &ClientAuth,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, StartError> {
-    let (path, is_required) = match client_auth {
-        ClientAuth::None => return Ok(WebPkiClientVerifier::no_client_auth()),
-        ClientAuth::Optional(path) => (path, false),
-        ClientAuth::Required(path) => (path, true),
-    };
-    let file = TlsFile::authorities(path);
-    let mut roots = RootCertStore::empty();
-    for certificate in file.certificates(&file.read()?)? {
-        roots
-            .add(certificate)
-            .map_err(|error| file.error(format!("a certificate cannot be read: {error}")))?;
-    }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let builder = if is_required { builder } else { builder.allow_unauthenticated() };
-    builder.build().map(|verifier| verifier as Arc<dyn ClientCertVerifier>).map_err(|error| file.error(error))
 }
 
 #[cfg(test)]
@@ -223,23 +178,5 @@ mod tests {
         let second = tls.current.load_full();
         tls.reload();
         assert!(!Arc::ptr_eq(&second, &tls.current.load()), "asked to, it is read again");
-    }
-
-    #[test]
-    fn a_file_of_authorities_that_has_none_is_named() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("ca.pem");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let problem = || {
-            let result = client_verifier(&ClientAuth::Required(path.clone()), &provider);
-            result.map(drop).expect_err("an error").to_string()
-        };
-        assert!(
-            problem().starts_with("--tls-client-ca ") && problem().contains("No such file"),
-            "{}",
-            problem()
-        );
-        fs::write(&path, "nothing").expect("a file");
-        assert!(problem().contains("ca.pem: no certificate in it"), "{}", problem());
     }
 }

@@ -1,36 +1,20 @@
-//! The end of the server: signals ask for it, a grace period limits it, and a thread that needs nothing but memory
-//! sees to it that it comes. And the signal that asks for a fresh look at files.
-//!
-//! Must not import pyo3.
-
-mod signals;
+//! The thread that does what signals ask for.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use libc::{SIGHUP, SIGINT, SIGTERM};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::children;
+use super::exit::{LAST_TIME, exit_at_once, exit_too_late, remember};
+use super::signals::{self, Taken};
 use crate::logging::LOG_SERVER;
-use signals::Taken;
-
-/// How long a stop may take beyond the grace, whatever happens.
-pub const LAST_TIME: Duration = Duration::from_secs(3);
-
-/// What the thread says that ends a process which does not end by itself.
-const TOO_LONG: &str =
-    "wshost: The stop takes longer than --grace and 3 seconds; ending without waiting any longer\n";
-
-/// When the stop that a signal has asked for has to be over, in milliseconds of [`clock`]; 0: nobody has asked.
-static DEADLINE: AtomicU64 = AtomicU64::new(0);
 
 /// The signals that ask for the end, and for a fresh look at files, until this is dropped.
 ///
@@ -140,8 +124,7 @@ fn watch(
         }
         let left = deadline.flatten().map(|end| end.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
-            say(TOO_LONG);
-            exit_at_once(0);
+            exit_too_late(0);
         }
         signals::wait(seen, left);
     }
@@ -154,99 +137,8 @@ pub fn cancel(stop: &CancellationToken) {
     let _ = catch_unwind(AssertUnwindSafe(|| stop.cancel()));
 }
 
-/// Milliseconds since this was first asked; never 0.
-fn clock(time: Instant) -> u64 {
-    static BEGIN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    let passed = time.saturating_duration_since(*BEGIN);
-    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
-}
-
-fn remember(deadline: Option<Instant>) {
-    DEADLINE.store(deadline.map_or(u64::MAX, clock), Ordering::Release);
-}
-
-/// From now on the process ends with `code` when the stop that a signal has asked for must be over. For those who have
-/// nothing left to do but to end, which can take long, too: Python waits for threads that handlers have left.
-pub fn exit_in_time(code: i32) {
-    let deadline = DEADLINE.load(Ordering::Acquire);
-    if deadline == 0 {
-        return;
-    }
-    let wait = move || {
-        thread::sleep(Duration::from_millis(deadline.saturating_sub(clock(Instant::now()))));
-        say(TOO_LONG);
-        exit_at_once(code);
-    };
-    // Where no thread is to be had, the end takes what it takes.
-    let _ = spawn("wshost-exit", wait);
-}
-
 /// Waits until the tracked connections are done, but no longer than `grace`. Returns whether they all were.
 pub async fn wait_for(connections: TaskTracker, grace: Duration) -> bool {
     connections.close();
     tokio::time::timeout(grace, connections.wait()).await.is_ok()
-}
-
-/// Ends the process, and CGI scripts, without waiting for anything: `exit` would run what waits for handler threads.
-pub fn exit_at_once(code: i32) -> ! {
-    children::kill_all();
-    // SAFETY: `_exit` touches no memory of the process.
-    unsafe { libc::_exit(code) }
-}
-
-/// Writes `text`, which is short, to stderr if that takes it at once. Takes no lock.
-fn say(text: &str) {
-    // SAFETY: it is only used to write, which fails if it is not open.
-    let stderr = unsafe { std::os::fd::BorrowedFd::borrow_raw(libc::STDERR_FILENO) };
-    let mut writable = [PollFd::new(&stderr, PollFlags::OUT)];
-    if poll(&mut writable, Some(&Timespec::default())) == Ok(1)
-        && writable[0].revents().contains(PollFlags::OUT)
-    {
-        // Nobody reads stderr when this fails.
-        let _ = rustix::io::write(stderr, text.as_bytes());
-    }
-}
-
-/// Before a fork: signals wait, so that the child gets none before [`restore_in_child`].
-pub fn before_fork() {
-    signals::hold();
-}
-
-/// After a fork, in the parent.
-pub fn after_fork() {
-    signals::let_go();
-}
-
-/// Gives a child that was forked the signals as they were before [`Signals::take`]: the thread that would look at them
-/// is the parent's alone. To be called in the child; it takes no lock and no memory. A signal may end the child at once.
-pub fn restore_in_child() {
-    signals::give_back();
-    signals::let_go();
-}
-
-/// Ignores what would end the process when a write fails: nobody reads a pipe any more (SIGPIPE), or a file has
-/// reached the limit on sizes (SIGXFSZ). The write's error is enough. Python does the same where it is the program; to be
-/// called before it starts, so that it knows.
-pub fn ignore_failed_writes() {
-    for number in FAILED_WRITES {
-        // They are signals that may be ignored.
-        let _ = signals::ignore(number);
-    }
-}
-
-/// What [`ignore_failed_writes`] ignores.
-const FAILED_WRITES: [i32; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
-
-/// The program that `command` starts gets those signals as programs expect them, as with Python's `subprocess`. What is
-/// handled becomes the default by itself; what is ignored would stay so.
-pub fn restore_for_program(command: &mut tokio::process::Command) {
-    let restore = || {
-        for number in FAILED_WRITES {
-            // SAFETY: changes what the signal does in the child, which runs nothing else.
-            unsafe { libc::signal(number, libc::SIG_DFL) };
-        }
-        Ok(())
-    };
-    // SAFETY: in the child, `restore` calls `signal` only, which may be called there.
-    unsafe { command.pre_exec(restore) };
 }
