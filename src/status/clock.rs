@@ -29,7 +29,7 @@ pub(super) fn uptime() -> Duration {
 }
 
 /// Gives this process, a forked child, its own of what each process has one of.
-pub(crate) fn renew_after_fork() {
+pub(super) fn renew_after_fork() {
     STARTED.renew();
 }
 

@@ -24,5 +24,9 @@ mod routes;
 mod samples;
 mod shared;
 
-pub(crate) use clock::renew_after_fork;
 pub use page::Status;
+
+/// Gives this process, a forked child, its own of what each process has one of.
+pub(crate) fn renew_after_fork() {
+    clock::renew_after_fork();
+}
