@@ -45,8 +45,8 @@ class Tree:
         # Path → the version and helper that the file holds, or None for one that does not load.
         self.held: dict[Path, Optional[tuple[str, str]]] = {}
         self.helpers = {"help0": "0", "help1": "0"}
-        # Of the batch, and of those before it at whose end there was nothing good at a path: good versions that
-        # were there, and the paths that were away.
+        # Of the batch, and of those before it at whose end a path had nothing good: good versions that were
+        # there, and the paths that were away.
         self.passed: dict[Path, set[str]] = {}
         self.away: set[Path] = set()
         # And what helpers held: since the beginning of the batch, and for such a path before it.
