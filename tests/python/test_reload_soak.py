@@ -45,7 +45,7 @@ class Tree:
         # Path → the version and helper that the file holds, or None for one that does not load.
         self.held: dict[Path, Optional[tuple[str, str]]] = {}
         self.helpers = {"help0": "0", "help1": "0"}
-        # Of the batch, and of those before it at whose end a path held nothing good: good versions that were
+        # Of the batch, and of those before it at whose end a path had nothing good: good versions that were
         # there, and the paths that were away.
         self.passed: dict[Path, set[str]] = {}
         self.away: set[Path] = set()
@@ -168,13 +168,14 @@ class Tree:
     def end_batch(self) -> None:
         """Forgets what cannot be served any more.
 
-        Where a file does not load, nothing tells how far the server is: what it loads since an earlier batch
-        may still become the last good version.
+        Where a file is away or does not load, nothing tells how far the server is: what it loads since an
+        earlier batch may still become the last good version of one that does not load.
         """
-        broken = {path for path, held in self.held.items() if held is None}
-        self.passed = {path: versions for path, versions in self.passed.items() if path in broken}
-        self.away &= broken
-        self.helped_before = {path: self.helped | self.helped_before.get(path, set()) for path in broken}
+        good = {path for path, held in self.held.items() if held is not None}
+        open_ends = {*self.held, *self.passed, *self.away, *self.helped_before} - good
+        self.passed = {path: versions for path, versions in self.passed.items() if path in open_ends}
+        self.away &= open_ends
+        self.helped_before = {path: self.helped | self.helped_before.get(path, set()) for path in open_ends}
         self.helped = set()
 
 
@@ -227,4 +228,9 @@ def test_what_loads_late_may_be_the_last_good_version(tmp_path: Path) -> None:
     tree.held[path], tree.passed[path] = None, {"v2"}
     tree.end_batch()
     assert tree.is_right(path, ("v2", "0"), ("v1", "0"))
+    # Also when it was away before it came back broken.
+    tree.gone(path)
+    tree.end_batch()
+    tree.held[path] = None
+    assert tree.is_right(path, ("v2", "0"), None)
     assert not tree.is_right(path, ("v1", "0"), ("v2", "0"))
