@@ -24,6 +24,7 @@ use super::running::Running;
 use super::socket::Socket;
 use super::threads;
 use super::transport::Duplex;
+use super::trim;
 use crate::config::PingConfig;
 use crate::descriptors;
 use crate::handlers::registry::{Handler, Registry};
@@ -36,6 +37,9 @@ use crate::http::head::RequestHead;
 use crate::logging::LOG_SERVER;
 
 const INTERNAL_SERVER_ERROR: u16 = 500;
+
+/// What a connection frees at its end, roughly and at least.
+const OBJECTS: u64 = 64 << 10;
 
 static LOG: Logger = Logger::new("pywebsocket3.request_handler.WebSocketRequestHandler");
 static SERVER_LOG: Logger = Logger::new("pywebsocket3.websocket_server.WebSocketServer");
@@ -142,6 +146,7 @@ impl ReadyHandler for Ready {
                 });
             }));
             descriptors::keep_standard();
+            trim::freed(OBJECTS);
             drop(running);
             drop(in_use);
             ending.close(&socket);
