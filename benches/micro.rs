@@ -100,7 +100,7 @@ fn deflate_4_kib(bencher: Bencher, no_context_takeover: bool) {
 #[divan::bench]
 fn inflate_4_kib(bencher: Bencher) {
     let data = records();
-    let deflated = MessageDeflater::new(15, true).filter(&data, true, false);
+    let deflated = MessageDeflater::new(15, true).filter(&data, true, false).expect("memory");
     let mut inflater = MessageInflater::default();
     bencher
         .counter(BytesCount::new(data.len()))

@@ -16,6 +16,8 @@ pub const DEFAULT_PORT: u16 = 80;
 pub const DEFAULT_BACKLOG: i32 = 128;
 /// Largest message, in bytes.
 pub const DEFAULT_MAX_MESSAGE_SIZE: u64 = 256 * 1024 * 1024;
+/// What all messages that are being received may have together, in bytes.
+pub const DEFAULT_MAX_TOTAL_MESSAGE_SIZE: u64 = 1024 * 1024 * 1024;
 /// Size of the log file, in bytes, at which it is rotated, pywebsocket's default.
 pub const DEFAULT_LOG_MAX: u64 = 256 * 1024;
 /// Rotated log files that are kept, pywebsocket's default.
@@ -72,6 +74,10 @@ pub struct Config {
     /// Largest message, in bytes and after inflating, that `receive_message` builds. Default 256 MiB;
     /// a larger one ends the connection with 1009. pywebsocket has no limit.
     pub max_message_size: u64,
+    /// How many bytes the messages that are being received may have together, over all connections and as far as they have
+    /// come, inflated or not. Default 1 GiB; the message that exceeds it ends its connection with 1009, so that the
+    /// others can be finished. pywebsocket has no limit.
+    pub max_total_message_size: u64,
     /// When to ask peers whether they are there. Default `None`, as pywebsocket: never.
     pub ping: Option<PingConfig>,
 }
@@ -95,6 +101,7 @@ impl Default for Config {
             head_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
+            max_total_message_size: DEFAULT_MAX_TOTAL_MESSAGE_SIZE,
             ping: None,
         }
     }

@@ -85,6 +85,7 @@ fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartEr
         running::monitor(interval).map_err(StartError::Runtime)?;
     }
     limits::set_max_message_size(config.max_message_size);
+    limits::set_max_total_message_size(config.max_total_message_size);
     // Before the handlers: an address that is taken is reported at once.
     let listeners = server::Listeners::bind(&config.listen)?;
     let loader = PythonLoader::new(config.handlers.encoding.clone())?;

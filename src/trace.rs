@@ -29,7 +29,7 @@ use crate::writer::{OwnFile, Queue, Sink, Target, write_all};
 const MODE: u32 = 0o600;
 
 /// So many bytes stand in one line at most: who reads the file need not take longer ones.
-const PIECE: usize = 1 << 20;
+pub const PIECE: usize = 1 << 20;
 /// How many bytes of records may wait to be written. Records carry payloads.
 const LIMIT: usize = 32 * 1024 * 1024;
 

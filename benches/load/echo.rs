@@ -144,7 +144,7 @@ fn messages(kind: Kind, size: usize) -> Vec<Message> {
             .map(|number| {
                 let text = json_text(number, size);
                 // Without context: any of them may follow any other.
-                let deflated = MessageDeflater::new(15, true).filter(&text, true, false);
+                let deflated = MessageDeflater::new(15, true).filter(&text, true, false).expect("memory");
                 Message { frame: masked(opcode::TEXT, true, &deflated), text }
             })
             .collect(),

@@ -58,7 +58,7 @@ fn other_implementation(payload: &[u8]) -> Option<Vec<u8>> {
 fn inflates_in_pieces(payload: &[u8], choice: u8) {
     let limit = usize::try_from(LARGEST).unwrap_or(usize::MAX);
     let mut whole = Inflater::new(MAX_WINDOW_BITS);
-    whole.append(payload);
+    whole.append(payload).expect("memory");
     let expected = whole.decompress(Some(limit));
     if expected.as_ref().is_ok_and(|text| text.len() == limit) {
         return;
@@ -67,7 +67,7 @@ fn inflates_in_pieces(payload: &[u8], choice: u8) {
     let mut found = Vec::new();
     let room = usize::from(choice) * 16 + 1;
     for piece in Input(payload).pieces(choice) {
-        inflater.append(piece);
+        inflater.append(piece).expect("memory");
         loop {
             match inflater.decompress(Some(room)) {
                 Ok(output) => {
@@ -99,10 +99,10 @@ fn comes_back(message: &[u8], choice: u8) {
         let mut payload = Vec::new();
         let pieces = if bfinal { vec![message] } else { Input(message).pieces(choice | 0x40) };
         for piece in &pieces {
-            payload.extend(deflater.filter(piece, false, bfinal));
+            payload.extend(deflater.filter(piece, false, bfinal).expect("memory"));
         }
         if !bfinal {
-            payload.extend(deflater.filter(b"", true, false));
+            payload.extend(deflater.filter(b"", true, false).expect("memory"));
         }
         let limit = message.len() as u64;
         let found = inflater.inflate(&payload, limit);

@@ -12,7 +12,10 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use super::detach::detached;
 use super::exceptions::os_error;
 use super::locks::handlers_code_may_run;
+use super::payload;
+use super::refusals::memory_error;
 use super::socket::{Socket, carries_data};
+use crate::websocket::memory;
 
 /// So many bytes at most are written without letting go of Python, if they go out at once: with many connections that
 /// takes less time than to get Python back.
@@ -76,8 +79,7 @@ impl Connection {
         let Ok(length) = usize::try_from(length) else {
             return self.read_to_end(py);
         };
-        let data = detached(py, || self.socket.read_some(length));
-        data.map(|data| PyBytes::new(py, &data)).map_err(|error| os_error(py, &error))
+        payload::bytes(py, &self.read_some(py, length)?)
     }
 
     /// The lines of the request head as received, line ends included.
@@ -130,15 +132,21 @@ impl Connection {
         Ok(())
     }
 
+    fn read_some(&self, py: Python<'_>, length: usize) -> PyResult<Vec<u8>> {
+        detached(py, || self.socket.read_some(length)).map_err(|error| match error.kind() {
+            io::ErrorKind::OutOfMemory => memory_error(),
+            _ => os_error(py, &error),
+        })
+    }
+
     fn read_to_end<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let mut all = Vec::new();
         loop {
-            let data =
-                detached(py, || self.socket.read_some(usize::MAX)).map_err(|error| os_error(py, &error))?;
+            let data = self.read_some(py, usize::MAX)?;
             if data.is_empty() {
-                return Ok(PyBytes::new(py, &all));
+                return payload::bytes(py, &all);
             }
-            all.extend_from_slice(&data);
+            memory::append(&mut all, &data).map_err(|_| memory_error())?;
         }
     }
 }
@@ -154,13 +162,19 @@ pub(crate) fn with_bytes<R>(data: &Bound<'_, PyAny>, use_bytes: impl FnOnce(&[u8
     }
     handlers_code_may_run();
     // Others may be changed by another thread while this one is detached: work on a copy.
-    let copy = PyBuffer::<u8>::get(data)
-        .map_err(|_| {
-            let name = data.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string());
-            PyTypeError::new_err(format!("a bytes-like object is required, not '{name}'"))
-        })?
-        .to_vec(data.py())?;
+    let buffer = PyBuffer::<u8>::get(data).map_err(|_| {
+        let name = data.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string());
+        PyTypeError::new_err(format!("a bytes-like object is required, not '{name}'"))
+    })?;
+    let mut copy = memory::zeroed(buffer.len_bytes()).map_err(|_| memory_error())?;
+    buffer.copy_to_slice(data.py(), &mut copy)?;
+    drop(buffer);
     Ok(use_bytes(&copy))
+}
+
+/// The bytes of a bytes-like object.
+pub(crate) fn copied(data: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    with_bytes(data, memory::copy)?.map_err(|_| memory_error())
 }
 
 /// `first, second = value`, with Python's errors for other shapes.

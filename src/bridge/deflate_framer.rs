@@ -1,18 +1,24 @@
 //! Permessage-deflate (RFC 7692) on a connection: the filters that a processor puts into its stream's options.
 
+use std::mem::{self, MaybeUninit};
+
 use pyo3::PyClass;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyList;
 
 use super::connection::with_bytes;
 use super::detach::detached;
 use super::frames::encode_text;
-use super::limits::max_message_size;
-use super::locks::Lock;
+use super::limits::{Share, max_message_size};
+use super::locks::{Lock, TurnKept, Turns};
+use super::payload;
 use super::python_logging::{Level, Logger, repr};
-use super::util::{DEFLATER_LOG, INFLATER_LOG, MAX_WINDOW_BITS, inflate_error};
-use crate::websocket::deflate::{InflateError, MessageDeflater, MessageInflater};
-use crate::websocket::frame::opcode;
+use super::refusals::{NotInflated, memory_error};
+use super::transport::zeroed;
+use super::util::{DEFLATER_LOG, INFLATER_LOG, MAX_WINDOW_BITS};
+use crate::websocket::deflate::{InflateError, Inflating, MAX_GROWTH, MessageDeflater, MessageInflater};
+use crate::websocket::frame::{FrameHeader, opcode};
+use crate::websocket::memory::NoMemory;
 
 static LOG: Logger = Logger::new("pywebsocket3.extensions._PerMessageDeflateFramer");
 
@@ -29,18 +35,18 @@ struct Outgoing {
 
 impl Outgoing {
     /// A message, or a fragment of one, as the payload of a frame.
-    fn compress(&mut self, data: &[u8], end: bool) -> Vec<u8> {
-        let compressed = self.deflater.filter(data, end, self.bfinal);
+    fn compress(&mut self, data: &[u8], end: bool) -> Result<Vec<u8>, NoMemory> {
+        let compressed = self.deflater.filter(data, end, self.bfinal)?;
         if !self.ongoing {
             self.mark_next_frame = true;
         }
         self.ongoing = !end;
-        compressed
+        Ok(compressed)
     }
 
     /// Whether the next data frame gets RSV1. Asked once for each frame.
     fn takes_mark(&mut self) -> bool {
-        std::mem::take(&mut self.mark_next_frame)
+        mem::take(&mut self.mark_next_frame)
     }
 }
 
@@ -60,6 +66,8 @@ struct Incoming {
 pub struct DeflateFramer {
     outgoing: Lock<Outgoing>,
     incoming: Lock<Incoming>,
+    /// One message is inflated after the other.
+    inflating: Turns,
     /// Whether messages are logged, which only the filters do; asked once.
     logs: bool,
 }
@@ -87,9 +95,39 @@ impl DeflateFramer {
         }
     }
 
-    /// The payload of a compressed message, inflated to at most `limit` bytes.
-    pub(super) fn inflate(&self, payload: &[u8], limit: u64) -> Result<Vec<u8>, InflateError> {
-        self.incoming.lock().inflater.inflate(payload, limit)
+    /// Takes RSV1 off the first frame of a compressed message, as the filter of frames does.
+    pub(super) fn takes_mark(&self, py: Python<'_>, header: &mut FrameHeader) {
+        if header.rsv1 && !opcode::is_control(header.opcode) {
+            self.with_incoming(py, |incoming| incoming.inflate_next = true);
+            header.rsv1 = false;
+        }
+    }
+
+    /// Whether a message that has come as a whole is compressed. Asked once for each.
+    pub(super) fn takes_inflate_next(&self, py: Python<'_>) -> bool {
+        self.with_incoming(py, |incoming| mem::take(&mut incoming.inflate_next))
+    }
+
+    /// Begins to inflate the payload of a compressed message, which most messages are done with. `share` counts it
+    /// together with what it inflates to. Must be called detached from Python: another message may have the turn.
+    pub(super) fn begin<'a>(
+        &'a self,
+        payload: &'a [u8],
+        share: &mut Share,
+    ) -> Result<Inflated<'a>, NotInflated> {
+        let turn = self.inflating.take();
+        let mut message = Inflating::new(payload, max_message_size());
+        let mut ahead = Vec::new();
+        let mut is_whole = false;
+        while !is_whole && ahead.len() < MAX_GROWTH {
+            is_whole = self.incoming.lock().inflater.inflate_more(&mut message, &mut ahead)?;
+        }
+        let compressed = payload.len() as u64;
+        if is_whole {
+            share.grow_to(compressed + message.size())?;
+            return Ok(Inflated::Whole(ahead));
+        }
+        Ok(Inflated::Begun(InflatingMessage { framer: self, message, ahead, compressed, _turn: turn }))
     }
 
     /// Whether messages are compressed, or sent as they are.
@@ -99,11 +137,76 @@ impl DeflateFramer {
 
     /// Compresses a message, or a fragment of one, and gives the payload to `write`, with whether its frame gets RSV1.
     /// Other messages wait meanwhile: what is compressed first must be sent first.
-    pub(super) fn compress_and<T>(&self, data: &[u8], end: bool, write: impl FnOnce(&[u8], bool) -> T) -> T {
+    pub(super) fn compress_and<T>(
+        &self,
+        data: &[u8],
+        end: bool,
+        write: impl FnOnce(&[u8], bool) -> T,
+    ) -> Result<T, NoMemory> {
         let mut outgoing = self.outgoing.lock();
-        let payload = outgoing.compress(data, end);
+        let payload = outgoing.compress(data, end)?;
         let rsv1 = outgoing.takes_mark();
-        write(&payload, rsv1)
+        Ok(write(&payload, rsv1))
+    }
+}
+
+/// A message that was inflated, or that turned out to be large.
+pub(super) enum Inflated<'a> {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// There is more.
+    Begun(InflatingMessage<'a>),
+}
+
+/// A large message that is being inflated. No other one is while it lives.
+pub(super) struct InflatingMessage<'a> {
+    framer: &'a DeflateFramer,
+    message: Inflating<'a>,
+    /// Its beginning, until that was taken.
+    ahead: Vec<u8>,
+    /// The size of its payload.
+    compressed: u64,
+    _turn: TurnKept<'a>,
+}
+
+/// A piece of an inflated message.
+pub(super) struct Piece {
+    pub(super) size: usize,
+    pub(super) is_ascii: bool,
+    pub(super) is_last: bool,
+}
+
+impl InflatingMessage<'_> {
+    /// Inflates as much as there is room for, which is [`MAX_GROWTH`] at least twice.
+    pub(super) fn fill(
+        &mut self,
+        room: &mut [MaybeUninit<u8>],
+        share: &mut Share,
+    ) -> Result<Piece, NotInflated> {
+        let ahead = mem::take(&mut self.ahead);
+        for (to, from) in room.iter_mut().zip(&ahead) {
+            to.write(*from);
+        }
+        let mut piece = Piece { size: ahead.len(), is_ascii: ahead.is_ascii(), is_last: false };
+        drop(ahead);
+        while piece.size < room.len() && !piece.is_last {
+            let end = room.len().min(piece.size + MAX_GROWTH);
+            let part = zeroed(&mut room[piece.size..end]);
+            let count = self.framer.incoming.lock().inflater.inflate_piece(&mut self.message, part)?;
+            piece.size += count;
+            piece.is_ascii &= part[..count].is_ascii();
+            piece.is_last = count < part.len();
+            if let Err(error) = share.grow_to(self.compressed + self.message.size()) {
+                self.fail();
+                return Err(error.into());
+            }
+        }
+        Ok(piece)
+    }
+
+    /// Leaves the message as it is. It was the last one.
+    pub(super) fn fail(&self) {
+        self.framer.incoming.lock().inflater.fail(InflateError::TooLarge);
     }
 }
 
@@ -169,6 +272,7 @@ impl DeflateFramer {
                 inflater: MessageInflater::new(MAX_WINDOW_BITS),
                 inflate_next: false,
             }),
+            inflating: Turns::default(),
             logs: [&LOG, &DEFLATER_LOG, &INFLATER_LOG].iter().any(|log| log.enabled(py, Level::Debug)),
         }
     }
@@ -226,7 +330,8 @@ impl OutgoingMessageFilter {
         }
         let compressed =
             with_bytes(&payload, |data| detached(py, || framer.outgoing.lock().compress(data, end)))?;
-        let compressed = PyBytes::new(py, &compressed).into_any();
+        let compressed = compressed.map_err(|_| memory_error())?;
+        let compressed = payload::bytes(py, &compressed)?.into_any();
         DEFLATER_LOG.log(py, Level::Debug, || {
             format!("Compress input {}, result {}", repr(&payload), repr(&compressed))
         });
@@ -251,13 +356,11 @@ impl IncomingMessageFilter {
     fn filter<'py>(&self, message: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = message.py();
         let framer = self.0.get();
-        if !framer.with_incoming(py, |incoming| std::mem::take(&mut incoming.inflate_next)) {
+        if !framer.takes_inflate_next(py) {
             return Ok(message);
         }
-        let inflated =
-            with_bytes(&message, |data| detached(py, || framer.inflate(data, max_message_size())))?;
-        let inflated = inflated.map_err(|error| inflate_error(py, &error))?;
-        let inflated = PyBytes::new(py, &inflated).into_any();
+        let mut share = Share::default();
+        let inflated = with_bytes(&message, |data| payload::inflate(py, framer, data, false, &mut share))??;
         INFLATER_LOG.log(py, Level::Debug, || {
             format!("Appended {}, decompressed {}", repr(&message), repr(&inflated))
         });

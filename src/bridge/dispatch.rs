@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::exceptions::{PyException, PyMemoryError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -31,6 +31,9 @@ static LOG: Logger = Logger::new("pywebsocket3.dispatch.Dispatcher");
 
 const FORBIDDEN: u16 = 403;
 const BAD_REQUEST: u16 = 400;
+
+/// Close code of a server that cannot go on.
+const INTERNAL_ERROR: u16 = 1011;
 
 /// What each exception of `web_socket_transfer_data` makes the server close with. The first class that
 /// matches decides, so subclasses stand before their bases. `None`: the peer is gone, nothing is sent.
@@ -348,6 +351,15 @@ fn end_of_transfer(request: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
                 .map(drop),
             None => Ok(()),
         };
+    }
+    if error.is_instance_of::<PyMemoryError>(py) {
+        // The peer is told, and not waited for: the traceback keeps what the handler has.
+        let closed = request.getattr(intern!(py, "ws_stream")).and_then(|stream| {
+            stream.call_method1(intern!(py, "close_connection"), (INTERNAL_ERROR, "", false))
+        });
+        if let Err(error) = closed {
+            LOG.log(py, Level::Debug, || traceback(py, &error));
+        }
     }
     if error.is_instance_of::<PyException>(py) {
         blame(request, "web_socket_transfer_data", &error);

@@ -9,11 +9,14 @@ use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
-use super::connection::with_bytes;
-use super::exceptions::{BAD_OPERATION, INVALID_FRAME, MESSAGE_TOO_BIG};
+use super::connection::{copied, with_bytes};
+use super::exceptions::{BAD_OPERATION, INVALID_FRAME};
 use super::last_call::call;
+use super::limits::Share;
 use super::locks::Lock;
+use super::payload;
 use super::python_logging::{Level, repr};
+use super::refusals;
 use super::socket::RawFrame;
 use crate::websocket::close::{CloseCodeError, encode_body};
 use crate::websocket::frame::{FrameHeader, HeaderStep, opcode, parse_header};
@@ -66,7 +69,7 @@ impl Frame {
 impl Frame {
     /// A frame object of what came from the wire.
     pub(crate) fn from_raw<'py>(py: Python<'py>, frame: &RawFrame) -> PyResult<Bound<'py, Self>> {
-        Self::create(py, &frame.header, PyBytes::new(py, &frame.payload).as_any())
+        Self::create(py, &frame.header, payload::bytes(py, &frame.payload)?.as_any())
     }
 
     fn create<'py>(
@@ -85,9 +88,11 @@ impl Frame {
     }
 }
 
-/// What a frame object says after filters had it. `frame` is a `Frame` or anything with its attributes.
-pub(crate) fn raw_from_object(frame: &Bound<'_, PyAny>) -> PyResult<RawFrame> {
-    let payload = with_bytes(&frame.getattr("payload")?, <[u8]>::to_vec)?;
+/// What a frame object says after filters had it. `frame` is a `Frame` or anything with its attributes; `share` counts
+/// what it was before.
+pub(crate) fn raw_from_object(frame: &Bound<'_, PyAny>, mut share: Share) -> PyResult<RawFrame> {
+    let payload = copied(&frame.getattr("payload")?)?;
+    share.grow_to(payload.len() as u64).map_err(|_| refusals::total_exceeded(frame.py()))?;
     let header = FrameHeader {
         fin: frame.getattr("fin")?.is_truthy()?,
         rsv1: frame.getattr("rsv1")?.is_truthy()?,
@@ -98,7 +103,7 @@ pub(crate) fn raw_from_object(frame: &Bound<'_, PyAny>) -> PyResult<RawFrame> {
         payload_length: payload.len() as u64,
         minimal_length: true,
     };
-    Ok(RawFrame { header, payload })
+    Ok(RawFrame { header, payload, share })
 }
 
 /// Runs `filter(frame)` of each filter.
@@ -375,26 +380,24 @@ pub(crate) fn receive_frame(
         }
     };
     if header.payload_length > limit {
-        return Err(too_big(py, limit));
+        return Err(refusals::too_big(py, limit));
     }
     let mut payload = match header.payload_length {
         0 => Vec::new(),
         length => receive(length)?,
     };
+    let mut share = Share::default();
+    share.grow_to(payload.len() as u64).map_err(|_| refusals::total_exceeded(py))?;
     if let Some(key) = header.mask {
         apply_mask(&mut payload, key, 0);
     }
-    Ok(RawFrame { header, payload })
+    Ok(RawFrame { header, payload, share })
 }
 
 pub(crate) fn wrong_masking(py: Python<'_>) -> PyErr {
     // pywebsocket: so it spells it.
     let text = "Mask bit on the received frame did'nt match masking configuration for received frames";
     INVALID_FRAME.error(py, text)
-}
-
-pub(crate) fn too_big(py: Python<'_>, limit: u64) -> PyErr {
-    MESSAGE_TOO_BIG.error(py, format!("Message is larger than {limit} bytes (--max-message-size)"))
 }
 
 /// What the reference logs before it waits for a frame.
@@ -450,7 +453,7 @@ pub(crate) fn frame_tuple<'py>(py: Python<'py>, frame: &RawFrame) -> PyResult<Bo
     let header = &frame.header;
     (
         header.opcode,
-        PyBytes::new(py, &frame.payload),
+        payload::bytes(py, &frame.payload)?,
         u8::from(header.fin),
         u8::from(header.rsv1),
         u8::from(header.rsv2),
@@ -477,7 +480,7 @@ pub fn parse_frame<'py>(
         Some(value) => value.is_truthy()?,
         None => true,
     };
-    let mut receive = |length: u64| with_bytes(&call(&receive_bytes, (length,))?, <[u8]>::to_vec);
+    let mut receive = |length: u64| copied(&call(&receive_bytes, (length,))?);
     let logger = match logger {
         Some(logger) if logger.is_truthy()? => logger,
         _ => py.import("logging")?.call_method0("getLogger")?,

@@ -25,6 +25,7 @@ use super::running::Running;
 use super::socket::Socket;
 use super::threads;
 use super::transport::Duplex;
+use super::trim;
 use crate::config::PingConfig;
 use crate::descriptors;
 use crate::handlers::{ConnectionStatus, Handler, HandlerStatus, InUse, Monitor, Registry, Totals};
@@ -33,6 +34,9 @@ use crate::http::{RequestHead, error_response, version_response};
 use crate::logging::LOG_SERVER;
 
 const INTERNAL_SERVER_ERROR: u16 = 500;
+
+/// What a connection frees at its end, roughly and at least.
+const OBJECTS: u64 = 64 << 10;
 
 static LOG: Logger = Logger::new("pywebsocket3.request_handler.WebSocketRequestHandler");
 static SERVER_LOG: Logger = Logger::new("pywebsocket3.websocket_server.WebSocketServer");
@@ -139,6 +143,7 @@ impl ReadyHandler for Ready {
                 });
             }));
             descriptors::keep_standard();
+            trim::freed(OBJECTS);
             drop(running);
             drop(in_use);
             ending.close(&socket);

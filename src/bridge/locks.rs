@@ -110,6 +110,23 @@ impl<T> DerefMut for Held<'_, T> {
     }
 }
 
+/// A turn that threads wait for, one after the other. To be waited for detached only.
+#[derive(Default)]
+pub struct Turns(Mutex<()>);
+
+impl Turns {
+    /// Waits for the turn.
+    pub fn take(&self) -> TurnKept<'_> {
+        TurnKept { _guard: self.0.lock(), _turn: Turn::begin() }
+    }
+}
+
+/// The turn of one thread, until it is dropped.
+pub struct TurnKept<'a> {
+    _guard: MutexGuard<'a, ()>,
+    _turn: Turn,
+}
+
 /// That this thread keeps a connection from others. It stays on its thread.
 pub struct Turn(());
 

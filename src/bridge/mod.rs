@@ -13,6 +13,7 @@
 //!   [`extension_parameters`] and [`deflate_framer`], what it negotiates
 //! - `last_call` – calls of Python code that the end of the interpreter may meet
 //! - [`payload`], [`socket`], [`transport`], [`detach`], [`locks`], [`limits`] – below them
+//! - `refusals` – what is too large to be received; `trim` – what was freed
 //! - `threads` – a handler's thread for the system, `python_thread` for Python
 //! - [`exceptions`], [`python_logging`] – classes that Python defines and Rust raises; log records
 
@@ -44,6 +45,7 @@ pub mod payload;
 mod python2;
 pub mod python_logging;
 pub(crate) mod python_thread;
+mod refusals;
 pub mod request;
 pub mod running;
 pub mod socket;
@@ -52,6 +54,7 @@ pub mod stream;
 pub mod stream_options;
 mod threads;
 pub mod transport;
+mod trim;
 pub mod util;
 
 /// Makes what all processes share and what is made when it is first asked for: a child that is forked meanwhile would
@@ -67,4 +70,6 @@ pub(crate) fn renew_after_fork() {
     socket::cork::CORKED.renew();
     connections::TABLE.renew();
     running::RUNNING.renew();
+    limits::HELD.renew();
+    trim::FREED.renew();
 }

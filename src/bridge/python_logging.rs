@@ -88,12 +88,24 @@ pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
     lines.map_or_else(|_| error.to_string(), |lines| lines.concat())
 }
 
-/// Python's `repr()` of a value, for messages that quote one. A `__repr__` that fails gives the type's name.
+/// So many bytes of what is quoted are shown.
+const MAX_QUOTED: usize = 64 << 10;
+
+/// Python's `repr()` of a value, for messages that quote one: its beginning, if it is very long. A `__repr__` that fails
+/// gives the type's name.
 #[must_use]
 pub fn repr(value: &Bound<'_, PyAny>) -> String {
-    value
-        .repr()
-        .map_or_else(|_| format!("<{}>", value.get_type()), |text| text.to_string_lossy().into_owned())
+    let text = value.repr();
+    let shown = text.as_ref().ok().and_then(|text| text.to_str().ok());
+    match shown {
+        Some(text) if text.len() <= MAX_QUOTED => text.to_owned(),
+        Some(text) => {
+            let end = (0..=MAX_QUOTED).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+            format!("{}... ({} bytes)", &text[..end], text.len())
+        }
+        None => text
+            .map_or_else(|_| format!("<{}>", value.get_type()), |text| text.to_string_lossy().into_owned()),
+    }
 }
 
 /// `text` as Python shows a `str`.

@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::heartbeat::{Heartbeat, is_pong, may_be_pong};
+use super::limits::{Share, TotalExceeded};
 use super::locks::Turn;
 use super::stack;
 use super::transport::Duplex;
@@ -22,6 +23,7 @@ use crate::handlers::Counters;
 use crate::logging::LOG_REQUEST;
 use crate::websocket::frame::{FrameHeader, HeaderStep, LengthError, missing_in_field, opcode, parse_header};
 use crate::websocket::mask::apply_mask;
+use crate::websocket::memory::{self, NoMemory};
 
 pub use open_frame::OpenFrame;
 
@@ -92,6 +94,22 @@ pub enum FrameReadError {
     TooLarge,
     /// The payload is text that is no UTF-8; this is what had come of it.
     NotUtf8(Vec<u8>),
+    /// There is no memory for the payload.
+    NoMemory,
+    /// The messages of all connections would be larger than they may be together.
+    TotalExceeded,
+}
+
+impl From<NoMemory> for FrameReadError {
+    fn from(_: NoMemory) -> Self {
+        Self::NoMemory
+    }
+}
+
+impl From<TotalExceeded> for FrameReadError {
+    fn from(_: TotalExceeded) -> Self {
+        Self::TotalExceeded
+    }
 }
 
 /// A frame as it came from the wire, its payload unmasked.
@@ -101,6 +119,8 @@ pub struct RawFrame {
     pub header: FrameHeader,
     /// The payload.
     pub payload: Vec<u8>,
+    /// The payload, counted.
+    pub share: Share,
 }
 
 /// What [`Socket::write_now`] did not write as a whole.
@@ -160,7 +180,7 @@ impl Socket {
             return Ok(unread.split_to(taken).to_vec());
         }
         self.uncork(&stream);
-        let mut buffer = vec![0; max];
+        let mut buffer = memory::zeroed(max).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let _waiting = self.counters.reading();
         let count = read_retrying(&stream, &mut buffer)?;
         self.counters.received(count as u64);
@@ -323,6 +343,7 @@ impl Socket {
                     header,
                     held,
                     done: 0,
+                    share: Share::default(),
                     socket: self,
                     stream,
                     unread,
@@ -393,7 +414,8 @@ impl Socket {
         let held = wanted.min(unread.len()).min(buffer.len());
         buffer[..held].copy_from_slice(&unread[..held]);
         unread.advance(held);
-        OpenFrame { header, held, done: 0, socket: self, stream, unread, _turn: Turn::begin() }
+        let share = Share::default();
+        OpenFrame { header, held, done: 0, share, socket: self, stream, unread, _turn: Turn::begin() }
     }
 
     /// What [`begin_frame`](Self::begin_frame) gives, if a whole frame that nobody refuses is here already. Never
@@ -583,23 +605,22 @@ fn wait_out(stream: &Duplex, error: io::Error) -> io::Result<()> {
     }
 }
 
-/// `length` bytes: those that were read ahead, then straight from the socket.
+/// `length` bytes: those that were read ahead, then straight from the socket. Their memory grows as they come.
 fn read_bytes(stream: &Duplex, unread: &mut BytesMut, length: u64) -> Result<Vec<u8>, FrameReadError> {
     let ahead = unread.len().min(usize::try_from(length).unwrap_or(usize::MAX));
     let mut bytes = unread.split_to(ahead).to_vec();
     loop {
-        let missing = length - bytes.len() as u64;
-        if missing == 0 {
+        let wanted = length - bytes.len() as u64;
+        if wanted == 0 {
             return Ok(bytes);
         }
-        let result = stream.read_up_to(missing, &mut bytes);
-        let missing = length - bytes.len() as u64;
-        match result {
-            Err(error) => {
-                wait_out(stream, error).map_err(|source| FrameReadError::Io { wanted: missing, source })?;
-            }
-            Ok(()) if missing > 0 => return Err(FrameReadError::Eof { wanted: missing }),
-            Ok(()) => {}
+        let size = usize::try_from(wanted).unwrap_or(usize::MAX).min(bytes.len().max(RAW_READ));
+        memory::reserve_exact(&mut bytes, size)?;
+        match stream.read_whole(&mut bytes.spare_capacity_mut()[..size]) {
+            Err(error) => wait_out(stream, error).map_err(|source| FrameReadError::Io { wanted, source })?,
+            Ok(0) => return Err(FrameReadError::Eof { wanted }),
+            // SAFETY: so many were written behind those that there are.
+            Ok(count) => unsafe { bytes.set_len(bytes.len() + count) },
         }
     }
 }

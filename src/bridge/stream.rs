@@ -18,16 +18,20 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
-use super::connection::{Connection, unpack_pair, with_bytes};
+use super::connection::{Connection, copied, unpack_pair, with_bytes};
 use super::exceptions::{BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8};
 use super::frames::{self, Fragmenter, Frame, control_frame, create_closing_handshake_body};
 use super::last_call::call;
+use super::limits::{Lent, Share};
 use super::locks::{Lock, handlers_code_may_run};
+use super::payload;
 use super::python_logging::{Level, Logger, repr};
+use super::refusals;
 use super::stream_options::{self, Filters, Switch};
 use crate::bridge::cached::intern;
 use crate::websocket::close::{CloseBodyError, parse_body};
 use crate::websocket::frame::opcode;
+use crate::websocket::memory;
 use receiving::{Next, Receiving, Taken};
 
 static LOG: Logger = Logger::new("pywebsocket3.stream.Stream");
@@ -58,6 +62,7 @@ pub struct Stream {
     /// Whether frames are logged; asked once, so that a frame costs nothing when they are not.
     fine: bool,
     receiving: Lock<Receiving>,
+    lent: Lent,
     sending: Lock<Fragmenter>,
     pings: Lock<VecDeque<Vec<u8>>>,
 }
@@ -142,6 +147,7 @@ impl Stream {
             options: Reference(Some(options)),
             fine: LOG.enabled(py, Level::Fine),
             receiving: Lock::default(),
+            lent: Lent::default(),
             sending: Lock::default(),
             pings: Lock::default(),
         })
@@ -169,7 +175,7 @@ impl Stream {
     ///
     /// Raises `ConnectionTerminatedException` at the end of the stream.
     fn _read<'py>(&self, py: Python<'py>, length: u64) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &Self::read_once(&self.connection(py)?, length)?))
+        payload::bytes(py, &Self::read_once(&self.connection(py)?, length)?)
     }
 
     /// Bytes up to and without `delim_char` (one byte).
@@ -182,9 +188,9 @@ impl Stream {
         loop {
             let byte = Self::read_once(&connection, 1)?;
             if byte == delim_char.as_bytes() {
-                return Ok(PyBytes::new(py, &data));
+                return payload::bytes(py, &data);
             }
-            data.extend(byte);
+            memory::append(&mut data, &byte).map_err(|_| refusals::memory_error())?;
         }
     }
 
@@ -199,7 +205,7 @@ impl Stream {
     /// Raises `ConnectionTerminatedException` at the end of the stream.
     fn receive_bytes<'py>(&self, py: Python<'py>, length: i64) -> PyResult<Bound<'py, PyBytes>> {
         let length = u64::try_from(length).unwrap_or(0);
-        Ok(PyBytes::new(py, &Self::read_exactly(&self.connection(py)?, length)?))
+        payload::bytes(py, &Self::read_exactly(&self.connection(py)?, length)?)
     }
 
     /// The next frame as `(opcode, payload, fin, rsv1, rsv2, rsv3)`: no filters, no replies.
@@ -270,6 +276,7 @@ impl Stream {
             let text = "Requested receive_message after receiving a closing handshake";
             return Err(BAD_OPERATION.error(py, text));
         }
+        self.lent.is_back();
         loop {
             match self.next(py)? {
                 Next::Message(message) => return Ok(Some(message)),
@@ -288,8 +295,8 @@ impl Stream {
         frame: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let py = frame.py();
-        let message = self.assemble(py, frames::raw_from_object(frame)?)?;
-        Ok(message.map(|message| PyBytes::new(py, &message.payload)))
+        let message = self.assemble(py, frames::raw_from_object(frame, Share::default())?)?;
+        message.map(|(message, _share)| payload::bytes(py, &message.payload)).transpose()
     }
 
     /// Takes the body of a close frame: sets `request.ws_close_code`, `ws_close_reason` and
@@ -429,7 +436,7 @@ impl Stream {
         let frame = control_frame(opcode::PING, &body, self.mask_send(py)?, filters.as_ref())?;
         self.write_whole_frame(&frame)?;
         // Not with the queue locked: the buffer of an object may be a function of a handler's.
-        let body = with_bytes(&body, <[u8]>::to_vec)?;
+        let body = copied(&body)?;
         self.pings.lock().push_back(body);
         Ok(())
     }

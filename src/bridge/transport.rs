@@ -16,7 +16,7 @@ use rustls::ServerConnection;
 use socket2::{SockRef, Socket};
 
 use crate::handover::Transport;
-use crate::trace::ConnectionTrace;
+use crate::trace::{ConnectionTrace, PIECE};
 
 /// How much is read from the socket at once under TLS, in bytes: two records of nearly the largest size.
 const WIRE_SIZE: usize = 32 * 1024;
@@ -69,7 +69,7 @@ impl Duplex {
             Self::Tls(tls) => (&**tls).read(buffer),
             Self::Traced(traced) => {
                 let result = traced.inner.read(buffer);
-                traced.read(&result, buffer);
+                traced.read(&result, buffer, !buffer.is_empty());
                 result
             }
         }
@@ -93,20 +93,14 @@ impl Duplex {
             Self::Tls(tls) => {
                 // One read gives no more, and what is made ready for it must not cost more than it gives.
                 let room = buffer.len().min(WIRE_SIZE);
-                let buffer = &mut buffer[..room];
-                for byte in &mut *buffer {
-                    byte.write(0);
-                }
-                // SAFETY: every byte was written.
-                let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [u8]) };
-                (&**tls).read(buffer)
+                (&**tls).read(zeroed(&mut buffer[..room]))
             }
             Self::Traced(traced) => {
                 let result = traced.inner.read_with_flags(buffer, flags);
                 let count = *result.as_ref().unwrap_or(&0);
                 // SAFETY: so many were written.
                 let read = unsafe { &*(std::ptr::from_ref(&buffer[..count]) as *const [u8]) };
-                traced.read(&result, read);
+                traced.read(&result, read, !buffer.is_empty());
                 result
             }
         }
@@ -161,29 +155,6 @@ impl Duplex {
         }
     }
 
-    /// Appends the next `wanted` bytes to `buffer`, fewer at the end of the stream. What came before an error is
-    /// in it, too.
-    pub fn read_up_to(&self, wanted: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
-        // `take` + `read_to_end` grows the vector as the bytes come and reads into its spare room.
-        match self {
-            Self::Tcp(socket) => socket.take(wanted).read_to_end(buffer),
-            Self::Unix(socket) => socket.take(wanted).read_to_end(buffer),
-            Self::Tls(tls) => tls.take(wanted).read_to_end(buffer),
-            Self::Traced(traced) => {
-                let before = buffer.len();
-                let result = traced.inner.read_up_to(wanted, buffer);
-                traced.trace.received(&buffer[before..]);
-                match &result {
-                    Err(error) => traced.trace.failed(error),
-                    Ok(()) if ((buffer.len() - before) as u64) < wanted => traced.trace.closed_by_client(),
-                    Ok(()) => {}
-                }
-                return result;
-            }
-        }
-        .map(drop)
-    }
-
     /// One write of what is in `parts`: as much of it as went out.
     pub fn write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
@@ -192,9 +163,9 @@ impl Duplex {
             Self::Tls(tls) => tls.write_vectored(parts),
             Self::Traced(traced) => {
                 let begun = Instant::now();
-                let result = traced.inner.write_vectored(parts);
-                let bytes: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
-                traced.wrote(begun, &result, &bytes.concat());
+                let piece = first_piece(parts);
+                let result = traced.inner.write_vectored(&[IoSlice::new(&piece)]);
+                traced.wrote(begun, &result, &piece);
                 result
             }
         }
@@ -304,10 +275,10 @@ pub struct Traced {
 }
 
 impl Traced {
-    /// Records a read of what is at the front of `buffer`.
-    fn read(&self, result: &io::Result<usize>, buffer: &[u8]) {
+    /// Records a read of what is at the front of `buffer`, where something was wanted or not.
+    fn read(&self, result: &io::Result<usize>, buffer: &[u8], is_wanted: bool) {
         match result {
-            Ok(0) if !buffer.is_empty() => self.trace.closed_by_client(),
+            Ok(0) if is_wanted => self.trace.closed_by_client(),
             Ok(count) => self.trace.received(&buffer[..*count]),
             Err(error) => self.trace.failed(error),
         }
@@ -320,6 +291,24 @@ impl Traced {
             Err(error) => self.trace.failed(error),
         }
     }
+}
+
+/// Memory with zeros in it.
+pub fn zeroed(memory: &mut [MaybeUninit<u8>]) -> &mut [u8] {
+    for byte in &mut *memory {
+        byte.write(0);
+    }
+    // SAFETY: every byte was written; the two types have one layout.
+    unsafe { &mut *(std::ptr::from_mut(memory) as *mut [u8]) }
+}
+
+/// The beginning of what is in `parts`: as much of it as a record takes.
+fn first_piece(parts: &[IoSlice<'_>]) -> Vec<u8> {
+    let mut piece = Vec::with_capacity(PIECE.min(parts.iter().map(|part| part.len()).sum()));
+    for part in parts {
+        piece.extend_from_slice(&part[..part.len().min(PIECE - piece.len())]);
+    }
+    piece
 }
 
 /// TLS on a socket.

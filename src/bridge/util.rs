@@ -4,11 +4,13 @@ use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use super::connection::with_bytes;
+use super::connection::{copied, with_bytes};
 use super::limits::max_message_size;
 use super::locks::Lock;
+use super::payload;
 use super::python_logging::{Level, Logger, repr};
-use crate::websocket::deflate::{Deflater, Flush, InflateError, Inflater, MessageDeflater, MessageInflater};
+use super::refusals::{inflate_error, memory_error};
+use crate::websocket::deflate::{Deflater, Flush, Inflater, MessageDeflater, MessageInflater};
 use crate::websocket::mask::apply_repeated_key;
 
 /// The reference's loggers of DEFLATE; `--deflate-log-level` sets their level.
@@ -50,7 +52,7 @@ pub struct RepeatedXorMasker {
 impl RepeatedXorMasker {
     #[new]
     fn new(masking_key: Bound<'_, PyAny>) -> PyResult<Self> {
-        let key = with_bytes(&masking_key, <[u8]>::to_vec)?;
+        let key = copied(&masking_key)?;
         Ok(Self { key, position: Lock::new(0) })
     }
 
@@ -60,13 +62,13 @@ impl RepeatedXorMasker {
         if s.is_instance_of::<PyString>() {
             return Err(PyException::new_err("Masking Operation should not process unicode strings"));
         }
-        let mut data = with_bytes(&s, <[u8]>::to_vec)?;
+        let mut data = copied(&s)?;
         if !self.key.is_empty() {
             let mut position = self.position.lock();
             apply_repeated_key(&mut data, &self.key, *position);
             *position = (*position + data.len()) % self.key.len();
         }
-        Ok(PyBytes::new(py, &data))
+        payload::bytes(py, &data)
     }
 }
 
@@ -96,7 +98,7 @@ impl PyDeflater {
     fn run<'py>(&self, data: &Bound<'py, PyAny>, flush: Flush) -> PyResult<Bound<'py, PyBytes>> {
         let py = data.py();
         let compressed = with_bytes(data, |bytes| self.0.lock().compress(bytes, flush))?;
-        let compressed = PyBytes::new(py, &compressed);
+        let compressed = payload::bytes(py, &compressed.map_err(|_| memory_error())?)?;
         DEFLATER_LOG
             .log(py, Level::Debug, || format!("Compress input {}, result {}", repr(data), repr(&compressed)));
         Ok(compressed)
@@ -148,7 +150,7 @@ impl PyInflater {
             Err(_) => return Err(PyException::new_err("size must be -1 or positive")),
         };
         let data = self.0.lock().decompress(max).map_err(|error| inflate_error(py, &error))?;
-        let data = PyBytes::new(py, &data);
+        let data = payload::bytes(py, &data)?;
         INFLATER_LOG.log(py, Level::Debug, || format!("Decompressed {}", repr(&data)));
         Ok(data.unbind())
     }
@@ -156,26 +158,12 @@ impl PyInflater {
     /// Adds compressed bytes.
     fn append(&self, data: Bound<'_, PyAny>) -> PyResult<()> {
         INFLATER_LOG.log(data.py(), Level::Debug, || format!("Appended {}", repr(&data)));
-        with_bytes(&data, |bytes| self.0.lock().append(bytes))
+        with_bytes(&data, |bytes| self.0.lock().append(bytes))?.map_err(|_| memory_error())
     }
 
     /// Forgets the stream that is being decompressed.
     fn reset(&self) {
         self.0.lock().reset();
-    }
-}
-
-/// What an inflate error is to Python: `zlib.error`, or the size limit's exception.
-pub(crate) fn inflate_error(py: Python<'_>, error: &InflateError) -> PyErr {
-    match error {
-        InflateError::TooLarge => super::frames::too_big(py, max_message_size()),
-        InflateError::Corrupt(text) => {
-            let class = py.import("zlib").and_then(|zlib| zlib.getattr("error"));
-            match class.and_then(|class| class.call1((text,))) {
-                Ok(value) => PyErr::from_value(value),
-                Err(error) => error,
-            }
-        }
     }
 }
 
@@ -209,7 +197,7 @@ impl PyMessageDeflater {
         bfinal: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let compressed = with_bytes(&bytes, |bytes| self.deflater.lock().filter(bytes, end, bfinal))?;
-        Ok(PyBytes::new(bytes.py(), &compressed))
+        payload::bytes(bytes.py(), &compressed.map_err(|_| memory_error())?)
     }
 }
 
@@ -230,6 +218,6 @@ impl PyMessageInflater {
     pub(crate) fn filter<'py>(&self, bytes: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let py = bytes.py();
         let inflated = with_bytes(&bytes, |bytes| self.0.lock().inflate(bytes, max_message_size()))?;
-        Ok(PyBytes::new(py, &inflated.map_err(|error| inflate_error(py, &error))?))
+        payload::bytes(py, &inflated.map_err(|error| inflate_error(py, &error))?)
     }
 }

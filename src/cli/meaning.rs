@@ -104,6 +104,7 @@ impl Options {
             head_timeout: self.server.head_timeout,
             write_timeout: self.server.write_timeout,
             max_message_size: self.server.max_message_size,
+            max_total_message_size: self.server.max_total_message_size,
             ping: (!self.server.ping_interval.is_zero()).then_some(PingConfig {
                 interval: self.server.ping_interval,
                 timeout: self.server.ping_timeout,

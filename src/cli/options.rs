@@ -14,8 +14,8 @@ use clap::builder::TypedValueParser;
 use super::names::OWN_HEADING;
 use super::value;
 use crate::config::{
-    DEFAULT_BACKLOG, DEFAULT_LOG_COUNT, DEFAULT_LOG_MAX, DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_PORT, LogFormat,
-    LogLevel,
+    DEFAULT_BACKLOG, DEFAULT_LOG_COUNT, DEFAULT_LOG_MAX, DEFAULT_MAX_MESSAGE_SIZE,
+    DEFAULT_MAX_TOTAL_MESSAGE_SIZE, DEFAULT_PORT, LogFormat, LogLevel,
 };
 
 /// Every option.
@@ -265,6 +265,13 @@ pub struct ServerOptions {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub max_message_size: u64,
+    /// How many bytes all messages that are being received may have together, inflated or not; the one that exceeds it is
+    /// closed with 1009
+    #[arg(
+        long, alias = "max_total_message_size", value_name = "BYTES",
+        default_value_t = DEFAULT_MAX_TOTAL_MESSAGE_SIZE, value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub max_total_message_size: u64,
     /// File to append the bytes of each connection of a handler to, credentials and all (docs/trace.md), relative to
     /// where wshost was started; not under the document root
     #[arg(long, value_name = "FILE", value_parser = path())]

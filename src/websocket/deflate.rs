@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use thiserror::Error;
 
+use super::memory::{self, NoMemory};
 use crate::per_process::PerProcess;
 
 /// What a sync flush ends with, and what a message on the wire lacks (RFC 7692 section 7.2.1): length and complement
@@ -30,7 +31,7 @@ const MIN_GROWTH: usize = 128;
 /// More input than a compressor can hold back: its window, and the symbols of an unfinished block.
 const MAX_HELD: usize = 1 << 18;
 /// Output of the inflater is grown by at most this many bytes, so that a limit bounds the memory, too.
-const MAX_GROWTH: usize = 1 << 18;
+pub const MAX_GROWTH: usize = 1 << 18;
 
 /// What to do behind the bytes given to [`Deflater::compress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,36 +72,37 @@ impl Deflater {
         }
     }
 
-    /// Compresses `data` and gives what is ready. After [`Flush::Finish`] the next call starts a new stream.
+    /// Compresses `data` and gives what is ready. After [`Flush::Finish`] the next call starts a new stream. An error
+    /// loses the stream: what was taken of `data` is in it.
     ///
     /// # Panics
     /// Never: the compressor only refuses calls that this type does not make.
-    pub fn compress(&mut self, data: &[u8], flush: Flush) -> Vec<u8> {
+    pub fn compress(&mut self, data: &[u8], flush: Flush) -> Result<Vec<u8>, NoMemory> {
         let mut output = Vec::new();
         // Without this call of its own, a flush of nothing right behind a flush would be taken for a repetition.
-        self.run(data, FlushCompress::None, &mut output);
+        self.run(data, FlushCompress::None, &mut output)?;
         self.unflushed = self.unflushed.saturating_add(data.len());
         if flush == Flush::None {
-            return output;
+            return Ok(output);
         }
         // A flush that fills the output to the last byte would have to be repeated, and leave a second marker. So
         // there is room for all that is held back, which DEFLATE makes larger by an eighth at most.
         let held = self.unflushed.min(MAX_HELD);
-        output.reserve(held + held / 4 + MIN_GROWTH);
+        memory::reserve(&mut output, held + held / 4 + MIN_GROWTH)?;
         self.unflushed = 0;
         if flush == Flush::Sync {
-            self.run(&[], FlushCompress::Sync, &mut output);
+            self.run(&[], FlushCompress::Sync, &mut output)?;
         } else {
-            self.run(&[], FlushCompress::Finish, &mut output);
+            self.run(&[], FlushCompress::Finish, &mut output)?;
             self.stream.reset();
         }
-        output
+        Ok(output)
     }
 
     /// Calls the compressor until all of `data` is taken and it has nothing more to give.
-    fn run(&mut self, mut data: &[u8], flush: FlushCompress, output: &mut Vec<u8>) {
+    fn run(&mut self, mut data: &[u8], flush: FlushCompress, output: &mut Vec<u8>) -> Result<(), NoMemory> {
         loop {
-            output.reserve(MIN_GROWTH.max(data.len() / 4));
+            memory::reserve(output, MIN_GROWTH.max(data.len() / 4))?;
             let taken_before = self.stream.total_in();
             let status = self
                 .stream
@@ -109,7 +111,7 @@ impl Deflater {
             data = unread(data, self.stream.total_in() - taken_before);
             let has_room = output.len() < output.capacity();
             if status == Status::StreamEnd || (has_room && data.is_empty()) {
-                return;
+                return Ok(());
             }
         }
     }
@@ -120,7 +122,7 @@ fn unread(data: &[u8], taken: u64) -> &[u8] {
     usize::try_from(taken).ok().and_then(|taken| data.get(taken..)).unwrap_or_default()
 }
 
-/// A stream that cannot be inflated. Both end the connection: close code 1002 (or the handler's choice) and 1009.
+/// A stream that cannot be inflated. All end the connection: close code 1002 (or the handler's choice), and 1009.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InflateError {
     /// Not a DEFLATE stream; the text is zlib's reason, in the form that Python's `zlib.error` has.
@@ -129,6 +131,14 @@ pub enum InflateError {
     /// More output than the limit allows.
     #[error("Inflated message is larger than the limit")]
     TooLarge,
+    /// There is no memory for the output.
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
+}
+
+/// By how much output grows behind `size` bytes, when `input` more are to be inflated.
+fn growth(input: usize, size: usize) -> usize {
+    input.saturating_mul(3).max(size).clamp(MIN_GROWTH, MAX_GROWTH)
 }
 
 /// A decompressor for a sequence of raw DEFLATE streams: where one ends with a final block the next one starts.
@@ -151,38 +161,30 @@ impl StreamInflater {
         *self = Self::new(self.window_bits);
     }
 
-    /// Inflates `input` to the end of `output`, which grows to `max` bytes at most; gives what was not read of
-    /// `input`, which is nothing unless `output` is full.
-    fn run<'a>(
-        &mut self,
-        mut input: &'a [u8],
-        output: &mut Vec<u8>,
-        max: usize,
-    ) -> Result<&'a [u8], InflateError> {
+    /// Inflates `input` into `room`; gives what was not read of `input`, which is nothing unless `room` is full, and how
+    /// many bytes of `room` were filled.
+    fn run<'a>(&mut self, mut input: &'a [u8], room: &mut [u8]) -> Result<(&'a [u8], usize), InflateError> {
+        let mut filled = 0;
         loop {
             if self.ended {
                 if input.is_empty() {
-                    return Ok(input);
+                    return Ok((input, filled));
                 }
                 self.reset();
             }
-            let start = output.len();
-            if start >= max {
-                return Ok(input);
+            if filled == room.len() {
+                return Ok((input, filled));
             }
-            let wanted = input.len().saturating_mul(3).max(start).clamp(MIN_GROWTH, MAX_GROWTH);
-            output.resize(start.saturating_add(wanted).min(max), 0);
             let window_bits = self.window_bits;
             let stream =
                 self.stream.get_or_insert_with(|| Decompress::new_with_window_bits(false, window_bits));
             let (read_before, written_before) = (stream.total_in(), stream.total_out());
-            let result = stream.decompress(input, &mut output[start..], FlushDecompress::None);
-            let room = unread(&output[start..], stream.total_out() - written_before).len();
-            output.truncate(output.len() - room);
+            let result = stream.decompress(input, &mut room[filled..], FlushDecompress::None);
+            filled = room.len() - unread(&room[filled..], stream.total_out() - written_before).len();
             input = unread(input, stream.total_in() - read_before);
             match result {
                 Ok(Status::StreamEnd) => self.ended = true,
-                Ok(Status::Ok | Status::BufError) if room > 0 => return Ok(input),
+                Ok(Status::Ok | Status::BufError) if filled < room.len() => return Ok((input, filled)),
                 Ok(Status::Ok | Status::BufError) => {}
                 Err(error) => {
                     return Err(InflateError::Corrupt(
@@ -211,16 +213,28 @@ impl Inflater {
     }
 
     /// Adds input behind what was not read yet.
-    pub fn append(&mut self, data: &[u8]) {
-        self.input.extend_from_slice(data);
+    pub fn append(&mut self, data: &[u8]) -> Result<(), NoMemory> {
+        memory::append(&mut self.input, data)
     }
 
     /// Inflates what was appended, to at most `max` bytes; what does not fit comes with the next call.
     ///
     /// After an error every call fails until [`reset`](Self::reset).
     pub fn decompress(&mut self, max: Option<usize>) -> Result<Vec<u8>, InflateError> {
-        let mut output = Vec::new();
-        let left = self.stream.run(&self.input, &mut output, max.unwrap_or(usize::MAX))?.len();
+        let max = max.unwrap_or(usize::MAX);
+        let (mut output, mut rest) = (Vec::new(), &self.input[..]);
+        while output.len() < max {
+            let size = growth(rest.len(), output.len()).min(max - output.len());
+            let filled = extend(&mut output, size, |room| {
+                let (left, filled) = self.stream.run(rest, room)?;
+                rest = left;
+                Ok(filled)
+            })?;
+            if filled < size {
+                break;
+            }
+        }
+        let left = rest.len();
         self.input.drain(..self.input.len() - left);
         Ok(output)
     }
@@ -229,6 +243,20 @@ impl Inflater {
     pub fn reset(&mut self) {
         self.stream.reset();
     }
+}
+
+/// Lets `fill` put up to `size` bytes behind those of `output`; gives how many it put there.
+fn extend(
+    output: &mut Vec<u8>,
+    size: usize,
+    fill: impl FnOnce(&mut [u8]) -> Result<usize, InflateError>,
+) -> Result<usize, InflateError> {
+    let start = output.len();
+    memory::reserve(output, size)?;
+    output.resize(start + size, 0);
+    let filled = fill(&mut output[start..])?;
+    output.truncate(start + filled);
+    Ok(filled)
 }
 
 /// Compressors that no message is going through, for each window. The one that was used last comes first: its tables
@@ -274,15 +302,16 @@ impl MessageDeflater {
     /// Compresses a message, or a fragment of one when `end` is false, to the payload of a frame.
     ///
     /// With `bfinal` the stream ends with a final block and a `00` behind it (RFC 7692 section 7.2.3.4) and the context
-    /// is forgotten. pywebsocket: the `00` comes even when `end` is false, and nobody can inflate such a message.
-    pub fn filter(&mut self, data: &[u8], end: bool, bfinal: bool) -> Vec<u8> {
+    /// is forgotten. pywebsocket: the `00` comes even when `end` is false, and nobody can inflate such a message. An error
+    /// changes nothing.
+    pub fn filter(&mut self, data: &[u8], end: bool, bfinal: bool) -> Result<Vec<u8>, NoMemory> {
         let idle = &IDLE.get()[usize::from(self.window_bits)];
         let taken = lock(idle).pop();
         let mut deflater = taken.unwrap_or_else(|| Deflater::new(self.window_bits));
         deflater.start_behind(&self.context);
-        let mut payload = deflater.compress(data, if bfinal { Flush::Finish } else { Flush::Sync });
+        let mut payload = deflater.compress(data, if bfinal { Flush::Finish } else { Flush::Sync })?;
         if bfinal {
-            payload.push(0x00);
+            memory::append(&mut payload, &[0x00])?;
         } else if end {
             payload.truncate(payload.len() - SYNC_TAIL.len());
         }
@@ -292,7 +321,7 @@ impl MessageDeflater {
         }
         drop(idle);
         self.remember(data, bfinal || (end && self.no_context_takeover));
-        payload
+        Ok(payload)
     }
 
     /// Takes what was sent into the context, or begins with an empty one.
@@ -324,30 +353,95 @@ impl MessageInflater {
         Self { stream: StreamInflater::new(window_bits), failed: None }
     }
 
-    /// Inflates the payload of a whole message to at most `limit` bytes; not much more memory is used before it is
-    /// refused. After an error every call gives the same error.
-    pub fn inflate(&mut self, payload: &[u8], limit: u64) -> Result<Vec<u8>, InflateError> {
+    /// Inflates the next piece of a message into `room`, which is not empty; gives how many bytes that is. Fewer than
+    /// there is room for: it was the last one. After an error every call gives the same error.
+    pub fn inflate_piece(
+        &mut self,
+        message: &mut Inflating<'_>,
+        room: &mut [u8],
+    ) -> Result<usize, InflateError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let result = self.inflate_within(payload, limit);
+        let result = message.inflate_piece(&mut self.stream, room);
         self.failed = result.as_ref().err().cloned();
         result
     }
 
-    fn inflate_within(&mut self, payload: &[u8], limit: u64) -> Result<Vec<u8>, InflateError> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        // One byte more than allowed tells a message that is too large from one that just fits.
-        let max = limit.saturating_add(1);
-        let mut message = Vec::new();
-        self.stream.run(payload, &mut message, max)?;
-        if message.len() <= limit {
-            self.stream.run(&SYNC_TAIL, &mut message, max)?;
+    /// A message was left in its middle: no later one can be inflated.
+    pub fn fail(&mut self, error: InflateError) {
+        self.failed = Some(error);
+    }
+
+    /// Puts more of a message behind those of its bytes that are in `output`. `true`: that is all of it.
+    pub fn inflate_more(
+        &mut self,
+        message: &mut Inflating<'_>,
+        output: &mut Vec<u8>,
+    ) -> Result<bool, InflateError> {
+        let size = growth(message.rest.len(), output.len()).min(message.most());
+        let filled = extend(output, size, |room| self.inflate_piece(message, room));
+        if let Err(error @ InflateError::NoMemory(_)) = &filled {
+            self.fail(error.clone());
         }
-        if message.len() > limit {
-            return Err(InflateError::TooLarge);
+        Ok(filled? < size)
+    }
+
+    /// Inflates the payload of a whole message to at most `limit` bytes; not much more memory is used before it is
+    /// refused.
+    pub fn inflate(&mut self, payload: &[u8], limit: u64) -> Result<Vec<u8>, InflateError> {
+        let (mut message, mut output) = (Inflating::new(payload, limit), Vec::new());
+        while !self.inflate_more(&mut message, &mut output)? {}
+        Ok(output)
+    }
+}
+
+/// A message that is being inflated piece by piece.
+#[derive(Debug)]
+pub struct Inflating<'a> {
+    /// What was not read yet of its payload, or of what it lacks on the wire.
+    rest: &'a [u8],
+    /// Whether all of the payload was read.
+    is_in_tail: bool,
+    size: u64,
+    limit: u64,
+}
+
+impl<'a> Inflating<'a> {
+    /// The message of a whole payload, which inflates to at most `limit` bytes.
+    #[must_use]
+    pub fn new(payload: &'a [u8], limit: u64) -> Self {
+        Self { rest: payload, is_in_tail: false, size: 0, limit }
+    }
+
+    /// How many bytes came out so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How many more bytes are of use: one more than allowed tells a message that is too large from one that just fits.
+    fn most(&self) -> usize {
+        usize::try_from(self.limit.saturating_sub(self.size).saturating_add(1)).unwrap_or(usize::MAX)
+    }
+
+    fn inflate_piece(&mut self, stream: &mut StreamInflater, room: &mut [u8]) -> Result<usize, InflateError> {
+        let most = self.most().min(room.len());
+        let room = &mut room[..most];
+        let mut filled = 0;
+        loop {
+            let (rest, count) = stream.run(self.rest, &mut room[filled..])?;
+            self.rest = rest;
+            filled += count;
+            self.size += count as u64;
+            if self.size > self.limit {
+                return Err(InflateError::TooLarge);
+            }
+            if filled == room.len() || self.is_in_tail {
+                return Ok(filled);
+            }
+            (self.rest, self.is_in_tail) = (&SYNC_TAIL, true);
         }
-        Ok(message)
     }
 }
 

@@ -5,10 +5,11 @@
 use thiserror::Error;
 
 use super::frame::opcode;
+use super::memory::{self, NoMemory};
 use super::utf8::Utf8Progress;
 
 /// A frame that does not fit the message that is open, or the limit. Each ends the connection: the first three are
-/// protocol errors (close code 1002), the last one is 1009. The messages are pywebsocket's.
+/// protocol errors (close code 1002), the last two are 1009. The messages are pywebsocket's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum FragmentError {
     /// A continuation frame without an open message.
@@ -37,6 +38,9 @@ pub enum FragmentError {
     /// The message is, or would become, larger than the limit.
     #[error("Message is larger than the limit")]
     TooLarge,
+    /// There is no memory for the message with this fragment.
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
 }
 
 /// A whole message, or a control frame.
@@ -69,6 +73,12 @@ impl Assembler {
     #[must_use]
     pub fn open_opcode(&self) -> Option<u8> {
         self.open.as_ref().map(|message| message.opcode)
+    }
+
+    /// How many bytes there are of the message that is open.
+    #[must_use]
+    pub fn open_size(&self) -> usize {
+        self.open.as_ref().map_or(0, |message| message.payload.len())
     }
 
     /// The payload of the open text message, if no further fragment can make it UTF-8. Each byte is looked at once.
@@ -123,7 +133,10 @@ impl Assembler {
             self.open = Some(message);
             return Err(FragmentError::TooLarge);
         }
-        message.payload.extend_from_slice(&payload);
+        if let Err(error) = memory::append(&mut message.payload, &payload) {
+            self.open = Some(message);
+            return Err(error.into());
+        }
         Ok(self.keep_or_give(fin, message))
     }
 

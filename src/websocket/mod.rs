@@ -8,6 +8,7 @@ pub mod frame;
 pub mod handshake;
 pub mod header;
 pub mod mask;
+pub mod memory;
 pub mod message;
 #[cfg(test)]
 mod testing;

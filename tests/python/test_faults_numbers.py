@@ -13,7 +13,15 @@ SECONDS_OPTIONS = ["--grace", "--head-timeout", "--ping-interval", "--ping-timeo
 # What kinds of numbers end at, and what some readers take for numbers.
 TOO_LARGE = ["1000000001", "1e10", "1e18", "9223372036854775807", "18446744073709551615", "1e300", "1e1000"]
 TOO_LARGE += ["inf", "nan", "-1", "\uff11"]
-WHOLE_OPTIONS = ["--reload-delay", "--max-message-size", "--log-max", "--log-count", "--queue", "--port"]
+WHOLE_OPTIONS = [
+    "--reload-delay",
+    "--max-message-size",
+    "--max-total-message-size",
+    "--log-max",
+    "--log-count",
+    "--queue",
+    "--port",
+]
 WHOLE_OPTIONS += ["--thread-monitor-interval-in-sec", "--fd", "--ready-fd", "--validation-port"]
 
 
@@ -60,6 +68,8 @@ def test_the_largest_numbers_serve(start: Start, tmp_path: Path, way: str) -> No
         "--reload-delay",
         str(10**12),
         "--max-message-size",
+        str(2**64 - 1),
+        "--max-total-message-size",
         str(2**64 - 1),
         "--queue",
         str(2**31 - 1),

@@ -21,6 +21,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("bridge/heartbeat.rs", "TOKEN", "made before the first fork; a child's pings may look the same"),
     ("bridge/host.rs", "NUMBER", "counts on"),
     ("bridge/limits.rs", "MAX_MESSAGE_SIZE", "a setting"),
+    ("bridge/limits.rs", "MAX_TOTAL_MESSAGE_SIZE", "a setting"),
     ("children.rs", "GROUPS", "each entry holds the number of its process"),
     ("children.rs", "NEXT", "counts on"),
     ("forks.rs", "RESULT", "done before the first fork"),

@@ -8,14 +8,19 @@ use bytes::{Buf, BytesMut};
 use parking_lot::MutexGuard;
 
 use super::{FrameReadError, READ_AHEAD, RawFrame, Socket};
+use crate::bridge::limits::Share;
 use crate::bridge::locks::Turn;
 use crate::bridge::transport::Duplex;
 use crate::websocket::frame::FrameHeader;
 use crate::websocket::mask::apply_mask;
+use crate::websocket::memory;
 use crate::websocket::utf8::Utf8Progress;
 
 /// How much memory a payload gets before its bytes arrive. A peer that announces 2^62 bytes costs no more.
 const PAYLOAD_RESERVE: usize = 1 << 20;
+
+/// How much of a payload is read at once: what has come is counted behind each read.
+const MAX_READ: usize = 1 << 20;
 
 /// A frame whose header was read. Nobody else reads from the socket while it lives.
 pub struct OpenFrame<'a> {
@@ -25,6 +30,8 @@ pub struct OpenFrame<'a> {
     pub held: usize,
     /// How many bytes of the payload were read out.
     pub(super) done: usize,
+    /// What has come of the payload, counted.
+    pub share: Share,
     pub(super) socket: &'a Socket,
     pub(super) stream: Arc<Duplex>,
     pub(super) unread: MutexGuard<'a, BytesMut>,
@@ -38,16 +45,10 @@ impl OpenFrame<'_> {
         self.header.payload_length == self.held as u64
     }
 
-    /// Fills `payload`, whose length is that of the frame's, with the bytes that are in `buffer` and those that are
-    /// still to come, takes the mask off and gives all of it. Waits for them. With `text`, what came of the message
-    /// before, bytes that are no UTF-8 are an error before those behind them are waited for.
-    pub fn fill<'p>(
-        mut self,
-        buffer: &[u8; READ_AHEAD],
-        payload: &'p mut [MaybeUninit<u8>],
-        mut text: Option<Utf8Progress>,
-    ) -> Result<&'p mut [u8], FrameReadError> {
-        self.read(buffer, payload, &mut text)
+    /// Gives the frame up: nobody wants what is still to come of it. The next frame is behind that.
+    pub fn refuse(&self) {
+        let come = self.done.max(self.held) as u64;
+        self.socket.refused.store(self.header.payload_length - come, Ordering::Relaxed);
     }
 
     /// The whole frame. Its memory grows as the bytes come. Waits for them, as [`fill`](Self::fill) does.
@@ -62,30 +63,32 @@ impl OpenFrame<'_> {
         while payload.len() < length {
             let before = payload.len();
             let size = (length - before).min(before.max(PAYLOAD_RESERVE));
-            payload.reserve_exact(size);
-            match self.read(buffer, &mut payload.spare_capacity_mut()[..size], &mut text) {
-                // SAFETY: these bytes were read.
-                Ok(piece) => unsafe {
-                    let size = piece.len();
-                    payload.set_len(before + size);
-                },
-                Err(FrameReadError::NotUtf8(piece)) => {
-                    payload.extend_from_slice(&piece);
-                    return Err(FrameReadError::NotUtf8(payload));
-                }
-                Err(other) => return Err(other),
+            if let Err(error) = memory::reserve_exact(&mut payload, size) {
+                self.refuse();
+                return Err(error.into());
+            }
+            let room = &mut payload.spare_capacity_mut()[..size];
+            let (piece, is_good) = self.fill(buffer, room, &mut text)?;
+            let read = piece.len();
+            // SAFETY: these bytes were read.
+            unsafe { payload.set_len(before + read) };
+            if !is_good {
+                return Err(FrameReadError::NotUtf8(payload));
             }
         }
-        Ok(RawFrame { header, payload })
+        Ok(RawFrame { header, payload, share: self.share })
     }
 
-    /// Fills `room` with the next bytes of the payload, unmasked.
-    fn read<'p>(
+    /// Fills `room` with the next bytes of the payload, those that are in `buffer` and those that are still to come, and
+    /// takes the mask off. Waits for them. With `text`, what came of the message before, bytes that are no UTF-8 end it
+    /// before those behind them are waited for: `false` beside what has come.
+    pub fn fill<'p>(
         &mut self,
         buffer: &[u8; READ_AHEAD],
         room: &'p mut [MaybeUninit<u8>],
         text: &mut Option<Utf8Progress>,
-    ) -> Result<&'p mut [u8], FrameReadError> {
+    ) -> Result<(&'p mut [u8], bool), FrameReadError> {
+        let before = self.done;
         let mut seen = 0;
         let mut filled = self.take_ready(buffer, room);
         let mut whole = true;
@@ -93,25 +96,26 @@ impl OpenFrame<'_> {
             // SAFETY: `take_ready` and `wait` have written as many bytes as they say.
             let piece = unsafe { written(&mut room[seen..filled]) };
             if let Some(key) = self.header.mask {
-                apply_mask(piece, key, self.done + seen);
+                apply_mask(piece, key, before + seen);
             }
-            let missing = self.header.payload_length - (self.done + filled) as u64;
+            self.done = before + filled;
+            let missing = self.header.payload_length - self.done as u64;
+            if let Err(error) = self.share.grow_to(self.done as u64) {
+                self.refuse();
+                return Err(error.into());
+            }
             // What is whole is judged as a whole, by those who decode it.
-            if let Some(progress) = text
-                && missing > 0
-                && !progress.push(piece)
-            {
-                self.socket.refused.store(missing, Ordering::Relaxed);
-                // SAFETY: as above.
-                return Err(FrameReadError::NotUtf8(unsafe { written(&mut room[..filled]) }.to_vec()));
+            let is_broken = text.as_mut().is_some_and(|text| missing > 0 && !text.push(piece));
+            if is_broken {
+                self.refuse();
             }
-            if filled == room.len() {
-                self.done += filled;
+            if is_broken || filled == room.len() {
                 // SAFETY: as above.
-                return Ok(unsafe { written(room) });
+                return Ok((unsafe { written(&mut room[..filled]) }, !is_broken));
             }
             seen = filled;
-            filled += self.wait(&mut room[filled..], missing, whole)?;
+            let most = room.len().min(filled + MAX_READ);
+            filled += self.wait(&mut room[filled..most], missing, whole)?;
             // Waiting for all of a text is cheap; but when that takes long, each piece is looked at as it comes.
             whole = text.is_none();
         }

@@ -1,12 +1,14 @@
 //! How a [`Stream`] receives: frames from its connection, and messages out of frames.
 
+use std::mem;
+
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 
 use super::{LOG, Stream};
 use crate::bridge::cached::intern;
-use crate::bridge::connection::{Connection, with_bytes};
+use crate::bridge::connection::{Connection, copied};
 use crate::bridge::deflate_framer::{self, DeflateFramer};
 use crate::bridge::detach::detached;
 use crate::bridge::exceptions::{
@@ -14,13 +16,14 @@ use crate::bridge::exceptions::{
 };
 use crate::bridge::frames::{self, Frame};
 use crate::bridge::last_call::call;
-use crate::bridge::limits::max_message_size;
+use crate::bridge::limits::{Share, max_message_size};
 use crate::bridge::payload;
 use crate::bridge::python_logging::{Level, repr};
+use crate::bridge::refusals;
 use crate::bridge::socket::{FrameReadError, READ_AHEAD, RawFrame};
 use crate::bridge::stream_options::{self, Filters, Switch};
-use crate::bridge::util::inflate_error;
 use crate::websocket::frame::{FrameHeader, opcode};
+use crate::websocket::memory;
 use crate::websocket::message::{Assembler, Complete, FragmentError};
 use crate::websocket::utf8::Utf8Progress;
 
@@ -28,6 +31,8 @@ use crate::websocket::utf8::Utf8Progress;
 #[derive(Default)]
 pub(super) struct Receiving {
     assembler: Assembler,
+    /// The open message, counted.
+    share: Share,
     pub(super) last_opcode: Option<u8>,
 }
 
@@ -72,8 +77,10 @@ impl Stream {
             FrameReadError::Io { wanted, source } => Self::broken(py, wanted, &os_error(py, &source)),
             FrameReadError::WrongMasking => frames::wrong_masking(py),
             FrameReadError::Length(error) => INVALID_FRAME.error(py, error.to_string()),
-            FrameReadError::TooLarge => frames::too_big(py, max_message_size()),
+            FrameReadError::TooLarge => refusals::too_big(py, max_message_size()),
             FrameReadError::NotUtf8(text) => not_utf8(py, &text),
+            FrameReadError::NoMemory => refusals::no_memory(py),
+            FrameReadError::TotalExceeded => refusals::total_exceeded(py),
         }
     }
 
@@ -86,7 +93,7 @@ impl Stream {
             }
             other => other?,
         };
-        let data = with_bytes(&data, <[u8]>::to_vec)?;
+        let data = copied(&data)?;
         if data.is_empty() { Err(Self::closed_by_peer(connection, length)) } else { Ok(data) }
     }
 
@@ -94,12 +101,15 @@ impl Stream {
     pub(super) fn read_exactly(connection: &Bound<'_, PyAny>, length: u64) -> PyResult<Vec<u8>> {
         if let Ok(own) = connection.cast_exact::<Connection>() {
             let socket = &own.get().socket;
-            return detached(connection.py(), || socket.read_exactly(length))
-                .map_err(|error| Self::read_error(connection, error));
+            return detached(connection.py(), || socket.read_exactly(length)).map_err(|error| match error {
+                FrameReadError::NoMemory => refusals::memory_error(),
+                other => Self::read_error(connection, other),
+            });
         }
         let mut data = Vec::new();
         while (data.len() as u64) < length {
-            data.extend(Self::read_once(connection, length - data.len() as u64)?);
+            let more = Self::read_once(connection, length - data.len() as u64)?;
+            memory::append(&mut data, &more).map_err(|_| refusals::memory_error())?;
         }
         Ok(data)
     }
@@ -132,21 +142,46 @@ impl Stream {
         Ok(frame)
     }
 
-    /// Takes a frame into the message that it belongs to.
-    pub(super) fn assemble(&self, py: Python<'_>, frame: RawFrame) -> PyResult<Option<Complete>> {
+    /// Takes a frame into the message that it belongs to; gives the message that it completes, and what counts it.
+    pub(super) fn assemble(&self, py: Python<'_>, frame: RawFrame) -> PyResult<Option<(Complete, Share)>> {
         let mut receiving = self.receiving.lock();
         let FrameHeader { opcode, fin, .. } = frame.header;
+        let is_control = opcode::is_control(opcode);
+        if !is_control {
+            let size = receiving.assembler.open_size().saturating_add(frame.payload.len());
+            // What has come of the frame is counted with the message from here on.
+            drop(frame.share);
+            if receiving.share.grow_to(size as u64).is_err() {
+                drop(receiving);
+                self.forget_open();
+                return Err(refusals::total_exceeded(py));
+            }
+        }
         let complete = receiving.assembler.push(opcode, fin, frame.payload, max_message_size());
         // A control frame between fragments is not the message that `get_last_received_opcode` is asked about.
-        let between = opcode::is_control(opcode) && receiving.assembler.open_opcode().is_some();
+        let between = is_control && receiving.assembler.open_opcode().is_some();
         if complete.is_ok() && opcode != opcode::CONTINUATION && !between {
             receiving.last_opcode = Some(opcode);
         }
+        let is_open = receiving.assembler.open_opcode().is_some();
+        let share = if is_open { Share::default() } else { mem::take(&mut receiving.share) };
         drop(receiving);
-        complete.map_err(|error| match error {
-            FragmentError::TooLarge => frames::too_big(py, max_message_size()),
+        let complete = complete.map_err(|error| match error {
+            FragmentError::TooLarge => refusals::too_big(py, max_message_size()),
+            FragmentError::NoMemory(_) => {
+                self.forget_open();
+                refusals::no_memory(py)
+            }
             other => INVALID_FRAME.error(py, other.to_string()),
-        })
+        });
+        Ok(complete?.map(|message| (message, share)))
+    }
+
+    /// Gives back what is there of a message of which a piece was refused: it would have a hole.
+    fn forget_open(&self) {
+        let mut receiving = self.receiving.lock();
+        receiving.assembler = Assembler::new();
+        receiving.share = Share::default();
     }
 
     /// The next frame, however long it takes.
@@ -185,16 +220,16 @@ impl Stream {
             Next::Frame(raw.map_err(|error| Self::read_error(&connection, error))?)
         } else if self.is_message(py, &header)? {
             let error = |error| Self::read_error(&connection, error);
-            Next::Message(payload::receive(py, frame, &mut buffer, error)?)
+            let (message, share) = payload::receive(py, frame, &mut buffer, error)?;
+            self.lent.lend(&share);
+            Next::Message(message)
         } else if let Some(framer) = self.inflates(py, &header)? {
-            let framer = framer.get();
-            let inflated = detached(py, || {
-                let payload = frame.into_raw(&buffer, None)?.payload;
-                Ok(framer.inflate(&payload, limit))
-            });
-            let inflated = inflated.map_err(|error| Self::read_error(&connection, error))?;
-            let inflated = inflated.map_err(|error| inflate_error(py, &error))?;
-            Next::Message(message_object(py, header.opcode, &inflated)?)
+            let error = |error| Self::read_error(&connection, error);
+            let is_text = header.opcode == opcode::TEXT;
+            let (message, share) =
+                payload::receive_deflated(py, frame, &buffer, framer.get(), is_text, error)?;
+            self.lent.lend(&share);
+            Next::Message(message)
         } else {
             let text = self.text_before(py, &header)?;
             let raw = detached(py, || frame.into_raw(&buffer, text));
@@ -225,15 +260,20 @@ impl Stream {
         Ok(fits.then(|| receiving.assembler.open_text().1))
     }
 
-    /// Like [`Self::read_error`]; the error of a text is that of all its fragments.
+    /// Like [`Self::read_error`]; the error of a text is that of all its fragments, and a message is lost as a whole.
     fn with_open_text(&self, connection: &Bound<'_, PyAny>, error: FrameReadError) -> PyErr {
         let error = match error {
             FrameReadError::NotUtf8(text) => {
                 let receiving = self.receiving.lock();
-                FrameReadError::NotUtf8([receiving.assembler.open_text().0, &text].concat())
+                let whole = memory::copy(receiving.assembler.open_text().0)
+                    .and_then(|mut whole| memory::append(&mut whole, &text).map(|()| whole));
+                whole.map_or(FrameReadError::NoMemory, FrameReadError::NotUtf8)
             }
             other => other,
         };
+        if matches!(error, FrameReadError::NoMemory | FrameReadError::TotalExceeded) {
+            self.forget_open();
+        }
         Self::read_error(connection, error)
     }
 
@@ -243,10 +283,20 @@ impl Stream {
             && self.filters(py, Filters::IncomingMessage)?.is_none())
     }
 
-    /// Whether a frame is a message of its own that no filter wants to see; notes its opcode if so.
+    /// What inflates messages, if that is all that the filters do.
+    fn framer(&self, py: Python<'_>) -> PyResult<Option<Py<DeflateFramer>>> {
+        let Some(frame_filters) = self.filters(py, Filters::IncomingFrame)? else { return Ok(None) };
+        let Some(message_filters) = self.filters(py, Filters::IncomingMessage)? else { return Ok(None) };
+        Ok(deflate_framer::receiving(&frame_filters, &message_filters))
+    }
+
+    /// Whether a frame is a message of its own that nothing has to be done to; notes its opcode if so.
     fn is_message(&self, py: Python<'_>, header: &FrameHeader) -> PyResult<bool> {
-        let is_whole = !header.rsv1 && is_unfragmented(header) && payload::is_direct(header.payload_length);
-        Ok(is_whole && self.takes_frames_as_they_are(py)? && self.begins_message(header.opcode))
+        if header.rsv1 || !is_unfragmented(header) {
+            return Ok(false);
+        }
+        let is_left_alone = self.takes_frames_as_they_are(py)? || self.framer(py)?.is_some();
+        Ok(is_left_alone && self.begins_message(header.opcode))
     }
 
     /// What inflates a frame, if that is all there is to be done to it and the frame is a message of its own; notes its
@@ -255,10 +305,7 @@ impl Stream {
         if !header.rsv1 || !is_unfragmented(header) {
             return Ok(None);
         }
-        let Some(frame_filters) = self.filters(py, Filters::IncomingFrame)? else { return Ok(None) };
-        let Some(message_filters) = self.filters(py, Filters::IncomingMessage)? else { return Ok(None) };
-        let framer = deflate_framer::receiving(&frame_filters, &message_filters);
-        Ok(framer.filter(|_| self.begins_message(header.opcode)))
+        Ok(self.framer(py)?.filter(|_| self.begins_message(header.opcode)))
     }
 
     /// Notes the opcode of a message, unless another one is open.
@@ -278,29 +325,34 @@ impl Stream {
             return Ok(());
         }
         let mut receiving = self.receiving.lock();
-        let Some(text) = receiving.assembler.broken_text().map(<[u8]>::to_vec) else {
+        let Some(text) = receiving.assembler.broken_text().map(memory::copy) else {
             return Ok(());
         };
         drop(receiving);
-        decode_text(PyBytes::new(py, &text).into_any()).map(drop)
+        Err(text.map_or_else(|_| refusals::no_memory(py), |text| not_utf8(py, &text)))
     }
 
     /// Takes a frame: what the handler gets for it, and what its control frames ask for.
     #[inline(never)]
     pub(super) fn take<'py>(&self, py: Python<'py>, frame: RawFrame) -> PyResult<Taken<'py>> {
-        let frame = self.filtered(py, frame)?;
-        let Some(message) = self.assemble(py, frame)? else {
+        let frame = self.filtered(py, frame).map_err(|error| refusals::received(py, error))?;
+        let Some((message, mut share)) = self.assemble(py, frame)? else {
             self.check_open_text(py)?;
             return Ok(Taken::Nothing);
         };
         match message.opcode {
             opcode::CLOSE => {
-                self._process_close_message(&PyBytes::new(py, &message.payload))?;
+                self._process_close_message(&payload::bytes(py, &message.payload)?)?;
                 return Ok(Taken::Close);
             }
-            opcode::PING => self._process_ping_message(&PyBytes::new(py, &message.payload))?,
-            opcode::PONG => self._process_pong_message(&PyBytes::new(py, &message.payload))?,
-            _ => return self.deliver(py, message).map(Taken::Message),
+            opcode::PING => self._process_ping_message(&payload::bytes(py, &message.payload)?)?,
+            opcode::PONG => self._process_pong_message(&payload::bytes(py, &message.payload)?)?,
+            _ => {
+                let message =
+                    self.deliver(py, message, &mut share).map_err(|error| refusals::received(py, error))?;
+                self.lent.lend(&share);
+                return Ok(Taken::Message(message));
+            }
         }
         Ok(Taken::Nothing)
     }
@@ -311,10 +363,12 @@ impl Stream {
             let text = "Payload data size of control frames must be 125 bytes or less";
             return Err(INVALID_FRAME.error(py, text));
         }
-        if let Some(filters) = self.filters(py, Filters::IncomingFrame)? {
+        if let Some(framer) = self.framer(py)? {
+            framer.get().takes_mark(py, &mut frame.header);
+        } else if let Some(filters) = self.filters(py, Filters::IncomingFrame)? {
             let object = Frame::from_raw(py, &frame)?.into_any();
             frames::apply_frame_filters(&filters, &object)?;
-            frame = frames::raw_from_object(&object)?;
+            frame = frames::raw_from_object(&object, frame.share)?;
         }
         let FrameHeader { rsv1, rsv2, rsv3, .. } = frame.header;
         if rsv1 || rsv2 || rsv3 {
@@ -325,12 +379,28 @@ impl Stream {
         Ok(frame)
     }
 
-    /// A data message as the handler gets it.
-    fn deliver<'py>(&self, py: Python<'py>, message: Complete) -> PyResult<Bound<'py, PyAny>> {
+    /// A data message as the handler gets it, which `share` counts.
+    fn deliver<'py>(
+        &self,
+        py: Python<'py>,
+        message: Complete,
+        share: &mut Share,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let is_text = message.opcode == opcode::TEXT;
+        if (is_text || message.opcode == opcode::BINARY)
+            && let Some(framer) = self.framer(py)?
+        {
+            let framer = framer.get();
+            return if framer.takes_inflate_next(py) {
+                payload::inflate(py, framer, &message.payload, is_text, share)
+            } else {
+                payload::message(py, &message.payload, is_text)
+            };
+        }
         // A reserved control frame may stand within a compressed message, and is none itself.
         let filtered = match self.filters(py, Filters::IncomingMessage)? {
             Some(filters) if !opcode::is_control(message.opcode) => {
-                let mut payload = PyBytes::new(py, &message.payload).into_any();
+                let mut payload = payload::bytes(py, &message.payload)?.into_any();
                 for filter in filters.try_iter()? {
                     payload = call(&filter?.getattr(intern!(py, "filter"))?, (payload,))?;
                 }
@@ -339,7 +409,7 @@ impl Stream {
             _ => None,
         };
         match (message.opcode, filtered) {
-            (opcode @ (opcode::BINARY | opcode::TEXT), None) => message_object(py, opcode, &message.payload),
+            (opcode::BINARY | opcode::TEXT, None) => payload::message(py, &message.payload, is_text),
             (opcode::BINARY, Some(payload)) => Ok(payload),
             (opcode::TEXT, Some(payload)) => decode_text(payload),
             (other, _) => Err(UNSUPPORTED_FRAME.error(py, format!("Opcode {other} is not supported"))),
@@ -359,11 +429,6 @@ fn not_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
 fn is_unfragmented(header: &FrameHeader) -> bool {
     let is_data = matches!(header.opcode, opcode::TEXT | opcode::BINARY);
     is_data && header.fin && !header.rsv2 && !header.rsv3
-}
-
-/// The payload of a message as the handler gets it: `str` of a text, `bytes` of others.
-fn message_object<'py>(py: Python<'py>, opcode: u8, payload: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    if opcode == opcode::TEXT { payload::text(py, payload) } else { Ok(PyBytes::new(py, payload).into_any()) }
 }
 
 /// What a filter gave for the payload of a text message, decoded.

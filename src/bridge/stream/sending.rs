@@ -13,6 +13,7 @@ use crate::bridge::exceptions::{BAD_OPERATION, os_error, prepend_message};
 use crate::bridge::frames::{self, build_fragment};
 use crate::bridge::last_call::call;
 use crate::bridge::python_logging::repr;
+use crate::bridge::refusals::memory_error;
 use crate::bridge::stream_options::{Filters, Switch};
 use crate::websocket::frame::FrameHeader;
 
@@ -31,7 +32,11 @@ impl Stream {
             let written = if is_frame { own.send_frame(py, head, body) } else { own.send(py, head, body) };
             written.map_err(|error| os_error(py, &error))
         } else {
-            let whole = PyBytes::new(py, &[head, body].concat());
+            let whole = PyBytes::new_with(py, head.len() + body.len(), |whole| {
+                whole[..head.len()].copy_from_slice(head);
+                whole[head.len()..].copy_from_slice(body);
+                Ok(())
+            })?;
             call(&connection.getattr(intern!(py, "write"))?, (whole,)).map(drop)
         };
         written.inspect_err(|error| Self::name_peer(&connection, error))
@@ -100,6 +105,7 @@ impl Stream {
                 socket.write_frame(&header.encode(), payload)
             })
         })
+        .map_err(|_| memory_error())?
         .map_err(|error| os_error(py, &error))
         .inspect_err(|error| Self::name_peer(&connection, error))?;
         Ok(true)

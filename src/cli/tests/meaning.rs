@@ -38,6 +38,7 @@ fn no_option_means_pywebsockets_defaults() {
     assert_eq!(config.head_timeout, Config::default().head_timeout);
     assert_eq!(config.write_timeout, Config::default().write_timeout);
     assert_eq!(config.max_message_size, Config::default().max_message_size);
+    assert_eq!(config.max_total_message_size, Config::default().max_total_message_size);
     assert_eq!((config.ping, config.trace), (None, None));
     assert_eq!((config.log.max_size, config.log.backups), (262_144, 5));
     assert_eq!((config.log.format, config.log.deflate_level), (LogFormat::Text, LogLevel::Warning));

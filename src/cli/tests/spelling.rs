@@ -33,6 +33,7 @@ fn takes_every_option_in_every_spelling() {
     let head: Check = |o| o.server.head_timeout == Duration::from_millis(1500);
     let write: Check = |o| o.server.write_timeout == Duration::from_millis(1500);
     let size: Check = |o| o.server.max_message_size == 1024;
+    let total: Check = |o| o.server.max_total_message_size == 1024;
     let ping: Check = |o| o.server.ping_interval == Duration::from_millis(1500);
     let answer: Check = |o| o.server.ping_timeout == Duration::from_millis(1500);
     let config: Check = |o| o.listen.config.as_deref() == Some(Path::new("ws.ini"));
@@ -168,6 +169,8 @@ fn takes_every_option_in_every_spelling() {
         (&["--write_timeout=1.5"], write),
         (&["--max-message-size", "1024"], size),
         (&["--max_message_size=1024"], size),
+        (&["--max-total-message-size", "1024"], total),
+        (&["--max_total_message_size=1024"], total),
         (&["--trace", "t.jsonl"], |o| o.server.trace.as_deref() == Some(Path::new("t.jsonl"))),
         (&["--ping-interval", "1.5"], ping),
         (&["--ping_interval=1.5"], ping),

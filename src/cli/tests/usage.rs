@@ -34,6 +34,7 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--write-timeout", "0"], "more than 0"),
         (&["--head-timeout", "0"], "more than 0"),
         (&["--max-message-size", "0"], "1.."),
+        (&["--max-total-message-size", "0"], "1.."),
         (&["--ping-interval", "-1"], "seconds"),
         (&["--ping-timeout", "0"], "more than 0"),
         (&["--ready-fd=-1"], "open file descriptor"),
