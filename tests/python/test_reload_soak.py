@@ -45,8 +45,8 @@ class Tree:
         # Path → the version and helper that the file holds, or None for one that does not load.
         self.held: dict[Path, Optional[tuple[str, str]]] = {}
         self.helpers = {"help0": "0", "help1": "0"}
-        # Of the batch, and of those before it at whose end a path had nothing good: good versions that were
-        # there, and the paths that were away.
+        # Since the end of a batch at which a path had something good: good versions that were there, and the
+        # paths that were away.
         self.passed: dict[Path, set[str]] = {}
         self.away: set[Path] = set()
         # And what helpers held: since the beginning of the batch, and for such a path before it.
@@ -169,11 +169,13 @@ class Tree:
         """Forgets what cannot be served any more.
 
         Where a file is away or does not load, nothing tells how far the server is: what it loads since an
-        earlier batch may still become the last good version of one that does not load.
+        earlier batch may still become the last good version of one that does not load. Of a good file that is
+        the version which is served, which may be loaded once more.
         """
-        good = {path for path, held in self.held.items() if held is not None}
-        open_ends = {*self.held, *self.passed, *self.away, *self.helped_before} - good
+        good = {path: held[0] for path, held in self.held.items() if held is not None}
+        open_ends = {*self.held, *self.passed, *self.away, *self.helped_before} - {*good}
         self.passed = {path: versions for path, versions in self.passed.items() if path in open_ends}
+        self.passed.update((path, {version}) for path, version in good.items())
         self.away &= open_ends
         self.helped_before = {path: self.helped | self.helped_before.get(path, set()) for path in open_ends}
         self.helped = set()
@@ -220,17 +222,20 @@ def test_what_is_served_is_what_is_there(start: Start, tmp_path: Path) -> None:
 
 
 def test_what_loads_late_may_be_the_last_good_version(tmp_path: Path) -> None:
-    """The model: a version of the batch in which its file broke is right later, an older one is not."""
+    """The model: the last version and those that came before the file broke are right, older ones are not."""
     tree = Tree(tmp_path, tmp_path, SEED)
     path = tmp_path / "h0_wsh.py"
-    tree.held[path], tree.passed[path] = ("v1", "help0"), {"v1"}
+    for version in ("v0", "v1"):
+        tree.held[path] = (version, "help0")
+        tree.end_batch()
+    tree.held[path] = None
+    tree.passed[path].add("v2")
     tree.end_batch()
-    tree.held[path], tree.passed[path] = None, {"v2"}
-    tree.end_batch()
-    assert tree.is_right(path, ("v2", "0"), ("v1", "0"))
+    for version in ("v1", "v2"):
+        assert tree.is_right(path, (version, "0"), None)
     # Also when it was away before it came back broken.
     tree.gone(path)
     tree.end_batch()
     tree.held[path] = None
     assert tree.is_right(path, ("v2", "0"), None)
-    assert not tree.is_right(path, ("v1", "0"), ("v2", "0"))
+    assert not tree.is_right(path, ("v0", "0"), ("v2", "0"))
