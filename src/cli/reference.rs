@@ -25,6 +25,37 @@ pub enum Value {
     Text(OsString),
 }
 
+/// pywebsocket's order, which differs from that of the help.
+const ORDER: [&str; 27] = [
+    "config",
+    "server_host",
+    "validation_host",
+    "port",
+    "validation_port",
+    "websock_handlers",
+    "websock_handlers_map_file",
+    "scan_dir",
+    "allow_handlers_outside_root_dir",
+    "document_root",
+    "cgi_paths",
+    "tls",
+    "private_key",
+    "certificate",
+    "tls_client_auth",
+    "tls_client_cert_optional",
+    "tls_client_ca",
+    "basic_auth",
+    "basic_auth_credential",
+    "log_file",
+    "log_level",
+    "deflate_log_level",
+    "thread_monitor_interval_in_sec",
+    "log_max",
+    "log_count",
+    "queue",
+    "handler_encoding",
+];
+
 /// Options that pywebsocket has under another name (argparse's `dest`) than the one that is typed.
 const RENAMED: [(&str, &str); 4] = [
     ("config", "config_file"),
@@ -43,8 +74,9 @@ const EMPTY: [&str; 4] = ["private_key", "certificate", "tls_client_ca", "log_fi
 pub fn reference_options(args: Vec<OsString>) -> Result<Vec<(String, Value)>, UsageError> {
     let command = reference_command();
     let matches = matches(&command, args)?;
-    let options = command.get_arguments().filter(|arg| names::is_reference(arg));
-    Ok(options.map(|arg| (dest(arg), value_of(arg, &matches))).collect())
+    let mut options: Vec<&Arg> = command.get_arguments().filter(|arg| names::is_reference(arg)).collect();
+    options.sort_by_key(|arg| ORDER.iter().position(|id| arg.get_id() == id));
+    Ok(options.into_iter().map(|arg| (dest(arg), value_of(arg, &matches))).collect())
 }
 
 /// pywebsocket's name of an option.

@@ -310,6 +310,9 @@ fn the_references_names_cover_every_option_but_ours() {
         assert_eq!(of(dest), Some(Value::None), "{dest}");
     }
     assert_eq!(values.len(), 27, "as many as pywebsocket has");
+    // Its order: one that is not in the list would come first.
+    let first: Vec<&str> = values.iter().take(3).map(|(dest, _)| dest.as_str()).collect();
+    assert_eq!(first, ["config_file", "server_host", "validation_host"]);
     assert_eq!(reference_options(args(&["--help"])).unwrap_err().exit_code(), 0);
     assert!(reference_options(args(&["man"])).is_err());
 }
