@@ -11,8 +11,8 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::BytesCount;
 use pyo3::{Bound, Python};
+use wshost::bridge::convert;
 use wshost::bridge::detach::detached;
-use wshost::bridge::payload;
 use wshost::websocket::deflate::{MessageDeflater, MessageInflater};
 use wshost::websocket::frame::{FrameHeader, opcode, parse_header};
 use wshost::websocket::mask::apply_mask;
@@ -66,7 +66,7 @@ fn text(length: usize, ascii: bool) -> String {
 fn decode(bencher: Bencher, text: &str) {
     let bencher = bencher.counter(BytesCount::of_str(text));
     Python::attach(|py| {
-        bencher.bench_local(|| payload::text(py, black_box(text.as_bytes())).map(Bound::unbind));
+        bencher.bench_local(|| convert::text(py, black_box(text.as_bytes())).map(Bound::unbind));
     });
 }
 

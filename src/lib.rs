@@ -132,10 +132,7 @@ mod _native {
     #[pymodule_export]
     use crate::bridge::deflate_framer::DeflateFramer;
     #[pymodule_export]
-    use crate::bridge::dispatch::{
-        Dispatcher, HandlerSuite, default_passive_closing_handshake, is_handler_name, read_map_file,
-        resource_of,
-    };
+    use crate::bridge::dispatch::{Dispatcher, is_handler_name, read_map_file, resource_of};
     #[pymodule_export]
     use crate::bridge::extension_parameters::{
         ExtensionParameter, format_extension, format_extensions, parse_extensions,
@@ -174,6 +171,8 @@ mod _native {
     use crate::bridge::stream::Stream;
     #[pymodule_export]
     use crate::bridge::stream_options::StreamOptions;
+    #[pymodule_export]
+    use crate::bridge::suite::{HandlerSuite, default_passive_closing_handshake};
     #[pymodule_export]
     use crate::bridge::util::{
         NoopMasker, PyDeflater, PyInflater, PyMessageDeflater, PyMessageInflater, RepeatedXorMasker, hexify,

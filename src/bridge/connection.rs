@@ -4,15 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 
+use super::convert::{self, with_bytes};
 use super::detach::detached;
 use super::exceptions::os_error;
-use super::locks::handlers_code_may_run;
-use super::payload;
 use super::refusals::memory_error;
 use super::socket::{Socket, carries_data};
 use crate::websocket::memory;
@@ -79,7 +76,7 @@ impl Connection {
         let Ok(length) = usize::try_from(length) else {
             return self.read_to_end(py);
         };
-        payload::bytes(py, &self.read_some(py, length)?)
+        convert::bytes(py, &self.read_some(py, length)?)
     }
 
     /// The lines of the request head as received, line ends included.
@@ -144,46 +141,9 @@ impl Connection {
         loop {
             let data = self.read_some(py, usize::MAX)?;
             if data.is_empty() {
-                return payload::bytes(py, &all);
+                return convert::bytes(py, &all);
             }
             memory::append(&mut all, &data).map_err(|_| memory_error())?;
         }
     }
-}
-
-/// Calls `use_bytes` with the bytes of a bytes-like object; `bytes` without a copy. `str` is a `TypeError`
-/// with Python's own text.
-pub(crate) fn with_bytes<R>(data: &Bound<'_, PyAny>, use_bytes: impl FnOnce(&[u8]) -> R) -> PyResult<R> {
-    if let Ok(bytes) = data.cast::<PyBytes>() {
-        return Ok(use_bytes(bytes.as_bytes()));
-    }
-    if data.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err("a bytes-like object is required, not 'str'"));
-    }
-    handlers_code_may_run();
-    // Others may be changed by another thread while this one is detached: work on a copy.
-    let buffer = PyBuffer::<u8>::get(data).map_err(|_| {
-        let name = data.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string());
-        PyTypeError::new_err(format!("a bytes-like object is required, not '{name}'"))
-    })?;
-    let mut copy = memory::zeroed(buffer.len_bytes()).map_err(|_| memory_error())?;
-    buffer.copy_to_slice(data.py(), &mut copy)?;
-    drop(buffer);
-    Ok(use_bytes(&copy))
-}
-
-/// The bytes of a bytes-like object.
-pub(crate) fn copied(data: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    with_bytes(data, memory::copy)?.map_err(|_| memory_error())
-}
-
-/// `first, second = value`, with Python's errors for other shapes.
-pub(crate) fn unpack_pair<'py>(
-    value: &Bound<'py, PyAny>,
-) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-    let parts = value.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-    let count = parts.len();
-    <[Bound<'_, PyAny>; 2]>::try_from(parts)
-        .map(Into::into)
-        .map_err(|_| PyValueError::new_err(format!("expected 2 values to unpack, got {count}")))
 }

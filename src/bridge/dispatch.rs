@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyException, PyMemoryError, PyValueError};
-use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
@@ -19,6 +17,7 @@ use super::interruptible::interruptible;
 use super::last_call::call;
 use super::loader::PythonLoader;
 use super::python_logging::{Level, Logger, repr, traceback};
+use super::suite::{HandlerSuite, Suite, default_passive_closing_handshake};
 use crate::bridge::cached::intern;
 use crate::config::HandlersConfig;
 use crate::error::StartError;
@@ -45,40 +44,6 @@ static CLOSE_CODES: [(&ExceptionClass, Option<u16>); 6] = [
     (&INVALID_UTF8, Some(1007)),
     (&CONNECTION_TERMINATED, None),
 ];
-
-/// The functions of a handler file.
-#[pyclass(name = "_HandlerSuite", frozen, get_all, module = "pywebsocket3.dispatch")]
-pub struct HandlerSuite {
-    /// `web_socket_do_extra_handshake`.
-    do_extra_handshake: Py<PyAny>,
-    /// `web_socket_transfer_data`.
-    transfer_data: Py<PyAny>,
-    /// `web_socket_passive_closing_handshake`, or the default.
-    passive_closing_handshake: Py<PyAny>,
-}
-
-#[pymethods]
-impl HandlerSuite {
-    /// A suite of three functions.
-    #[new]
-    pub(crate) fn new(
-        do_extra_handshake: Py<PyAny>,
-        transfer_data: Py<PyAny>,
-        passive_closing_handshake: Py<PyAny>,
-    ) -> Self {
-        Self { do_extra_handshake, transfer_data, passive_closing_handshake }
-    }
-
-    /// A function may lead back to its suite; the garbage collector has to see that.
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.do_extra_handshake)?;
-        visit.call(&self.transfer_data)?;
-        visit.call(&self.passive_closing_handshake)
-    }
-}
-
-/// What the registry holds for each file.
-pub(crate) type Suite = Py<HandlerSuite>;
 
 /// Where a dispatcher looks its handlers up.
 enum Source {
@@ -402,10 +367,4 @@ pub fn is_handler_name(name: PathBuf) -> bool {
 #[must_use]
 pub fn resource_of(root: PathBuf, path: PathBuf) -> Option<String> {
     handlers::resource_of(&root, &path)
-}
-
-/// The reply of handlers without `web_socket_passive_closing_handshake`: `(1000, '')`.
-#[pyfunction(name = "_default_passive_closing_handshake_handler")]
-pub fn default_passive_closing_handshake(request: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
-    (1000, "").into_bound_py_any(request.py())
 }

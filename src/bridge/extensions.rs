@@ -160,7 +160,7 @@ impl PerMessageDeflateExtensionProcessor {
         };
         let framer =
             Bound::new(py, DeflateFramer::new(py, offered.server_bits, offered.server_no_context_takeover))?;
-        framer.get().enable();
+        framer.get().deflation.enable();
         slf.setattr(intern!(slf.py(), "_framer"), framer)?;
         let deflater = PyMessageDeflater::new(offered.server_bits, offered.server_no_context_takeover);
         slf.setattr("_rfc1979_deflater", Bound::new(py, deflater)?)?;

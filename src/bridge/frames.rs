@@ -9,12 +9,11 @@ use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
-use super::connection::{copied, with_bytes};
+use super::convert::{self, copied, with_bytes};
 use super::exceptions::{BAD_OPERATION, INVALID_FRAME};
 use super::last_call::call;
 use super::limits::Share;
 use super::locks::Lock;
-use super::payload;
 use super::python_logging::{Level, repr};
 use super::refusals;
 use super::socket::RawFrame;
@@ -69,7 +68,7 @@ impl Frame {
 impl Frame {
     /// A frame object of what came from the wire.
     pub(crate) fn from_raw<'py>(py: Python<'py>, frame: &RawFrame) -> PyResult<Bound<'py, Self>> {
-        Self::create(py, &frame.header, payload::bytes(py, &frame.payload)?.as_any())
+        Self::create(py, &frame.header, convert::bytes(py, &frame.payload)?.as_any())
     }
 
     fn create<'py>(
@@ -453,7 +452,7 @@ pub(crate) fn frame_tuple<'py>(py: Python<'py>, frame: &RawFrame) -> PyResult<Bo
     let header = &frame.header;
     (
         header.opcode,
-        payload::bytes(py, &frame.payload)?,
+        convert::bytes(py, &frame.payload)?,
         u8::from(header.fin),
         u8::from(header.rsv1),
         u8::from(header.rsv2),

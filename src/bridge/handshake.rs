@@ -8,7 +8,7 @@ use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use super::connection::unpack_pair;
+use super::convert::unpack_pair;
 use super::exceptions::{EXTENSION_PARSING, HANDSHAKE_FAILED, VERSION};
 use super::extension_parameters::{format_extensions, parse_extensions};
 use super::extensions::{PERMESSAGE_DEFLATE, get_extension_processor};

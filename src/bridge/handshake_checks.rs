@@ -5,7 +5,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::connection::with_bytes;
+use super::convert::with_bytes;
 use super::exceptions::HANDSHAKE_FAILED;
 use super::frames::encode_text;
 use super::python_logging::{quoted, repr};

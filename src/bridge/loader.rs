@@ -7,12 +7,12 @@ use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyModule, PyString};
 
-use super::dispatch::{HandlerSuite, Suite, default_passive_closing_handshake};
 use super::exceptions::DISPATCH;
 use super::last_call::call;
 use super::python_logging::{Level, Logger, traceback};
 use super::python_thread::attach_as_thread;
 use super::python2::{self, Conversion};
+use super::suite::{HandlerSuite, Suite, default_passive_closing_handshake};
 use crate::error::StartError;
 use crate::handlers::{LoadError, Loaded, Loader};
 

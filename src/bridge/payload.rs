@@ -4,14 +4,12 @@ use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
-use super::deflate_framer::{DeflateFramer, Inflated, InflatingMessage};
+use super::convert::message;
+use super::deflation::{Deflation, Inflated, InflatingMessage};
 use super::detach::detached;
-use super::exceptions::INVALID_UTF8;
 use super::limits::Share;
 use super::refusals::{self, NotInflated};
 use super::socket::{FrameReadError, OpenFrame, READ_AHEAD};
@@ -82,11 +80,11 @@ fn fill(
 }
 
 /// The payload of a compressed frame that is a message of its own, as [`receive`] gives others.
-pub fn receive_deflated<'py>(
+pub(super) fn receive_deflated<'py>(
     py: Python<'py>,
     frame: OpenFrame<'_>,
     buffer: &[u8; READ_AHEAD],
-    framer: &DeflateFramer,
+    deflation: &Deflation,
     is_text: bool,
     read_error: impl FnOnce(FrameReadError) -> PyErr,
 ) -> PyResult<(Bound<'py, PyAny>, Share)> {
@@ -96,21 +94,21 @@ pub fn receive_deflated<'py>(
     let begun = detached(py, || {
         let raw = frame.into_raw(buffer, None)?;
         (payload, share) = (raw.payload, raw.share);
-        Ok(framer.begin(&payload, &mut share))
+        Ok(deflation.begin(&payload, &mut share))
     });
     let inflated = inflate_rest(py, begun.map_err(read_error)?, is_text, &mut share)?;
     Ok((inflated, share))
 }
 
 /// The same for a payload that is here, which `share` counts.
-pub fn inflate<'py>(
+pub(super) fn inflate<'py>(
     py: Python<'py>,
-    framer: &DeflateFramer,
+    deflation: &Deflation,
     payload: &[u8],
     is_text: bool,
     share: &mut Share,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let begun = detached(py, || framer.begin(payload, share));
+    let begun = detached(py, || deflation.begin(payload, share));
     inflate_rest(py, begun, is_text, share)
 }
 
@@ -146,46 +144,6 @@ fn inflate_into(
         if piece.is_last {
             return Ok(());
         }
-    }
-}
-
-/// The payload of a message as the handler gets it: `str` of a text, `bytes` of others.
-pub fn message<'py>(py: Python<'py>, payload: &[u8], is_text: bool) -> PyResult<Bound<'py, PyAny>> {
-    let object = if is_text { text(py, payload) } else { bytes(py, payload).map(Bound::into_any) };
-    object.map_err(|error| refusals::received(py, error))
-}
-
-/// `bytes`, or `MemoryError`, where `PyBytes::new` would panic.
-pub fn bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-    memory::ask(bytes.len()).map_err(|_| refusals::memory_error())?;
-    let length = ffi::Py_ssize_t::try_from(bytes.len())?;
-    // SAFETY: the pointer and the length are those of a slice; the function gives a new reference or null with an
-    // exception set.
-    unsafe {
-        let object = ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), length);
-        Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
-    }
-}
-
-/// `bytes.decode('utf-8')`: validated and built in one go. Bytes that are no UTF-8 are `InvalidUTF8Exception`.
-pub fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    memory::ask(bytes.len()).map_err(|_| refusals::memory_error())?;
-    let length = ffi::Py_ssize_t::try_from(bytes.len())?;
-    // SAFETY: the pointer and the length are those of a slice; the function gives a new reference or null with an
-    // exception set.
-    let decoded = unsafe {
-        let object = ffi::PyUnicode_DecodeUTF8(bytes.as_ptr().cast(), length, ptr::null());
-        Bound::from_owned_ptr_or_err(py, object)
-    };
-    decoded.map_err(|error| invalid_utf8(py, error))
-}
-
-/// A decoding error as the exception that handlers know; others as they are.
-pub fn invalid_utf8(py: Python<'_>, error: PyErr) -> PyErr {
-    if error.is_instance_of::<PyUnicodeDecodeError>(py) {
-        INVALID_UTF8.error(py, error.value(py))
-    } else {
-        error
     }
 }
 

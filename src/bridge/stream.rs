@@ -7,6 +7,7 @@
 // Methods that begin with an underscore are part of what handlers use.
 #![allow(clippy::used_underscore_items)]
 
+mod received;
 mod receiving;
 mod sending;
 
@@ -18,13 +19,13 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
-use super::connection::{Connection, copied, unpack_pair, with_bytes};
+use super::connection::Connection;
+use super::convert::{self, copied, unpack_pair, with_bytes};
 use super::exceptions::{BAD_OPERATION, CONNECTION_TERMINATED, INVALID_FRAME, INVALID_UTF8};
 use super::frames::{self, Fragmenter, Frame, control_frame, create_closing_handshake_body};
 use super::last_call::call;
 use super::limits::{Lent, Share};
 use super::locks::{Lock, handlers_code_may_run};
-use super::payload;
 use super::python_logging::{Level, Logger, repr};
 use super::refusals;
 use super::stream_options::{self, Filters, Switch};
@@ -32,7 +33,7 @@ use crate::bridge::cached::intern;
 use crate::websocket::close::{CloseBodyError, parse_body};
 use crate::websocket::frame::opcode;
 use crate::websocket::memory;
-use receiving::{Next, Receiving, Taken};
+use received::{Next, Receiving, Taken};
 
 static LOG: Logger = Logger::new("pywebsocket3.stream.Stream");
 
@@ -175,7 +176,7 @@ impl Stream {
     ///
     /// Raises `ConnectionTerminatedException` at the end of the stream.
     fn _read<'py>(&self, py: Python<'py>, length: u64) -> PyResult<Bound<'py, PyBytes>> {
-        payload::bytes(py, &Self::read_once(&self.connection(py)?, length)?)
+        convert::bytes(py, &Self::read_once(&self.connection(py)?, length)?)
     }
 
     /// Bytes up to and without `delim_char` (one byte).
@@ -188,7 +189,7 @@ impl Stream {
         loop {
             let byte = Self::read_once(&connection, 1)?;
             if byte == delim_char.as_bytes() {
-                return payload::bytes(py, &data);
+                return convert::bytes(py, &data);
             }
             memory::append(&mut data, &byte).map_err(|_| refusals::memory_error())?;
         }
@@ -205,7 +206,7 @@ impl Stream {
     /// Raises `ConnectionTerminatedException` at the end of the stream.
     fn receive_bytes<'py>(&self, py: Python<'py>, length: i64) -> PyResult<Bound<'py, PyBytes>> {
         let length = u64::try_from(length).unwrap_or(0);
-        payload::bytes(py, &Self::read_exactly(&self.connection(py)?, length)?)
+        convert::bytes(py, &Self::read_exactly(&self.connection(py)?, length)?)
     }
 
     /// The next frame as `(opcode, payload, fin, rsv1, rsv2, rsv3)`: no filters, no replies.
@@ -296,7 +297,7 @@ impl Stream {
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let py = frame.py();
         let message = self.assemble(py, frames::raw_from_object(frame, Share::default())?)?;
-        message.map(|(message, _share)| payload::bytes(py, &message.payload)).transpose()
+        message.map(|(message, _share)| convert::bytes(py, &message.payload)).transpose()
     }
 
     /// Takes the body of a close frame: sets `request.ws_close_code`, `ws_close_reason` and

@@ -4,10 +4,9 @@ use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use super::connection::{copied, with_bytes};
+use super::convert::{self, copied, with_bytes};
 use super::limits::max_message_size;
 use super::locks::Lock;
-use super::payload;
 use super::python_logging::{Level, Logger, repr};
 use super::refusals::{inflate_error, memory_error};
 use crate::websocket::deflate::{Deflater, Flush, Inflater, MessageDeflater, MessageInflater};
@@ -68,7 +67,7 @@ impl RepeatedXorMasker {
             apply_repeated_key(&mut data, &self.key, *position);
             *position = (*position + data.len()) % self.key.len();
         }
-        payload::bytes(py, &data)
+        convert::bytes(py, &data)
     }
 }
 
@@ -98,7 +97,7 @@ impl PyDeflater {
     fn run<'py>(&self, data: &Bound<'py, PyAny>, flush: Flush) -> PyResult<Bound<'py, PyBytes>> {
         let py = data.py();
         let compressed = with_bytes(data, |bytes| self.0.lock().compress(bytes, flush))?;
-        let compressed = payload::bytes(py, &compressed.map_err(|_| memory_error())?)?;
+        let compressed = convert::bytes(py, &compressed.map_err(|_| memory_error())?)?;
         DEFLATER_LOG
             .log(py, Level::Debug, || format!("Compress input {}, result {}", repr(data), repr(&compressed)));
         Ok(compressed)
@@ -150,7 +149,7 @@ impl PyInflater {
             Err(_) => return Err(PyException::new_err("size must be -1 or positive")),
         };
         let data = self.0.lock().decompress(max).map_err(|error| inflate_error(py, &error))?;
-        let data = payload::bytes(py, &data)?;
+        let data = convert::bytes(py, &data)?;
         INFLATER_LOG.log(py, Level::Debug, || format!("Decompressed {}", repr(&data)));
         Ok(data.unbind())
     }
@@ -197,7 +196,7 @@ impl PyMessageDeflater {
         bfinal: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let compressed = with_bytes(&bytes, |bytes| self.deflater.lock().filter(bytes, end, bfinal))?;
-        payload::bytes(bytes.py(), &compressed.map_err(|_| memory_error())?)
+        convert::bytes(bytes.py(), &compressed.map_err(|_| memory_error())?)
     }
 }
 
@@ -218,6 +217,6 @@ impl PyMessageInflater {
     pub(crate) fn filter<'py>(&self, bytes: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let py = bytes.py();
         let inflated = with_bytes(&bytes, |bytes| self.0.lock().inflate(bytes, max_message_size()))?;
-        payload::bytes(py, &inflated.map_err(|error| inflate_error(py, &error))?)
+        convert::bytes(py, &inflated.map_err(|error| inflate_error(py, &error))?)
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::LOG_SERVER;
+use super::names::LOG_SERVER;
 use crate::config::LogLevel;
 use crate::deadline;
 use crate::per_process::PerProcess;

@@ -11,6 +11,7 @@
 
 mod clock;
 mod kept;
+mod names;
 mod output;
 mod record;
 pub mod tail;
@@ -38,11 +39,7 @@ use output::LogFile;
 use record::{Record, Style};
 
 pub use kept::{KeptRecord, given, is_keeping, is_settled, next_kept, settle, wait_for_kept, wake};
-
-/// The logger of what concerns the whole server (pywebsocket's name).
-pub const LOG_SERVER: &str = "pywebsocket3.websocket_server.WebSocketServer";
-/// The logger of what concerns one request (pywebsocket's name).
-pub const LOG_REQUEST: &str = "pywebsocket3.request_handler.WebSocketRequestHandler";
+pub use names::{LOG_REQUEST, LOG_SERVER};
 
 /// Least severe level that is written, as its place in [`LogLevel`]. Before [`init`] it is WARNING, as with
 /// Python's `logging` before it is configured.
@@ -80,7 +77,7 @@ static IS_OPEN: AtomicBool = AtomicBool::new(false);
 /// gets the events instead of the log.
 pub fn init(config: &LogConfig) -> Result<(), StartError> {
     let style = Style::new(config.format, config.file.is_none() && output::is_terminal());
-    let file = LogFile::of(config)?.map(|file| {
+    let file = LogFile::of(config, tell)?.map(|file| {
         let target = file.target();
         Queue::start("wshost-log", LIMIT, target, file, move |count| dropped(count, style))
     });

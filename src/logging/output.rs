@@ -34,8 +34,8 @@ pub(super) struct LogFile {
     /// Its number stays: children of a fork, and those who print what is queued, know it.
     file: Arc<OwnFile>,
     lines: Lines,
-    /// Whether it was told that somebody has closed it.
-    is_lost: bool,
+    /// Takes what people are told, until they were told that somebody has closed the file.
+    tell: Option<fn(&str)>,
     /// Size, in bytes, that the file does not reach; 0: it is never rotated.
     max_size: u64,
     /// How many files are set aside.
@@ -57,23 +57,23 @@ impl Sink for LogFile {
 
 impl LogFile {
     /// Opens what `config` names, if it names one.
-    pub(super) fn of(config: &LogConfig) -> Result<Option<Self>, StartError> {
+    pub(super) fn of(config: &LogConfig, tell: fn(&str)) -> Result<Option<Self>, StartError> {
         let Some(path) = &config.file else {
             return Ok(None);
         };
         let rotation = if config.backups == 0 { 0 } else { config.max_size };
-        match Self::open(path, rotation, config.backups) {
+        match Self::open(path, rotation, config.backups, tell) {
             Ok(file) => Ok(Some(file)),
             Err(source) => Err(StartError::writing("--log-file", path, source)),
         }
     }
 
-    fn open(path: &Path, max_size: u64, backups: u32) -> io::Result<Self> {
+    fn open(path: &Path, max_size: u64, backups: u32, tell: fn(&str)) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             file: OwnFile::new(append_to(path)?)?.into(),
             lines: Lines::default(),
-            is_lost: false,
+            tell: Some(tell),
             max_size,
             backups,
         })
@@ -81,12 +81,9 @@ impl LogFile {
 
     /// Says once that nothing can be written any more.
     fn lost(&mut self) -> io::Error {
-        if !self.is_lost {
-            self.is_lost = true;
+        if let Some(tell) = self.tell.take() {
             let path = self.path.display();
-            super::tell(&format!(
-                "wshost: --log-file {path}: its descriptor was closed; nothing more is logged"
-            ));
+            tell(&format!("wshost: --log-file {path}: its descriptor was closed; nothing more is logged"));
         }
         io::Error::from_raw_os_error(libc::EBADF)
     }
@@ -166,7 +163,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let config =
             LogConfig { file: Some(directory.path().join("log")), max_size, backups, ..LogConfig::default() };
-        let mut file = LogFile::of(&config).unwrap().unwrap();
+        let mut file = LogFile::of(&config, |_| {}).unwrap().unwrap();
         for record in records {
             file.write(record.as_bytes()).unwrap();
         }
@@ -189,7 +186,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         fs::write(&path, "old").unwrap();
-        let mut file = LogFile::open(&path, 5, 3).unwrap();
+        let mut file = LogFile::open(&path, 5, 3, |_| {}).unwrap();
         file.write(b"ab").unwrap();
         fs::write(&path, "").unwrap();
         file.write(b"cd").unwrap();
@@ -201,14 +198,14 @@ mod tests {
 
     #[test]
     fn what_is_no_file_or_cannot_be_renamed_is_written_on() {
-        let mut null = LogFile::open(Path::new("/dev/null"), 1, 1).unwrap();
+        let mut null = LogFile::open(Path::new("/dev/null"), 1, 1, |_| {}).unwrap();
         null.write(b"a").unwrap();
         null.write(b"b").unwrap();
         assert!(!Path::new("/dev/null.1").exists());
 
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut file = LogFile::open(&path, 2, 1).unwrap();
+        let mut file = LogFile::open(&path, 2, 1, |_| {}).unwrap();
         fs::create_dir_all(directory.path().join("log.1/full")).unwrap();
         file.write(b"a").unwrap();
         file.write(b"b").unwrap();

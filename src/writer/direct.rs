@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Target;
+use super::target::Target;
 use crate::deadline;
 
 /// How long to wait for a reader.

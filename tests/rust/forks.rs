@@ -51,7 +51,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("shutdown/signals.rs", "PREVIOUS", "what a child gives back; written whole"),
     ("shutdown/signals.rs", "ARRIVED", "without a thread that looks at it"),
     ("shutdown/signals.rs", "CHANGES", "the same"),
-    ("writer.rs", "FORKS", "tells one process from the other"),
+    ("writer/queue.rs", "FORKS", "tells one process from the other"),
     ("writer/direct.rs", "IS_STALLED", "set anew in the child"),
     ("writer/direct.rs", "DROPPED", "set anew in the child"),
 ];

@@ -6,9 +6,11 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::received::{Next, Taken};
 use super::{LOG, Stream};
 use crate::bridge::cached::intern;
-use crate::bridge::connection::{Connection, copied};
+use crate::bridge::connection::Connection;
+use crate::bridge::convert::{self, copied};
 use crate::bridge::deflate_framer::{self, DeflateFramer};
 use crate::bridge::detach::detached;
 use crate::bridge::exceptions::{
@@ -26,33 +28,6 @@ use crate::websocket::frame::{FrameHeader, opcode};
 use crate::websocket::memory;
 use crate::websocket::message::{Assembler, Complete, FragmentError};
 use crate::websocket::utf8::Utf8Progress;
-
-/// What is known of the message that is being received.
-#[derive(Default)]
-pub(super) struct Receiving {
-    assembler: Assembler,
-    /// The open message, counted.
-    share: Share,
-    pub(super) last_opcode: Option<u8>,
-}
-
-/// What comes next.
-pub(super) enum Next<'py> {
-    /// A frame that has to go through filters, or together with others, or that is a control frame.
-    Frame(RawFrame),
-    /// A message as the handler gets it.
-    Message(Bound<'py, PyAny>),
-}
-
-/// What a frame was good for.
-pub(super) enum Taken<'py> {
-    /// It was a control frame, or part of a message.
-    Nothing,
-    /// It completed a message.
-    Message(Bound<'py, PyAny>),
-    /// It was a close frame.
-    Close,
-}
 
 impl Stream {
     fn closed_by_peer(connection: &Bound<'_, PyAny>, wanted: u64) -> PyErr {
@@ -227,7 +202,7 @@ impl Stream {
             let error = |error| Self::read_error(&connection, error);
             let is_text = header.opcode == opcode::TEXT;
             let (message, share) =
-                payload::receive_deflated(py, frame, &buffer, framer.get(), is_text, error)?;
+                payload::receive_deflated(py, frame, &buffer, &framer.get().deflation, is_text, error)?;
             self.lent.lend(&share);
             Next::Message(message)
         } else {
@@ -342,11 +317,11 @@ impl Stream {
         };
         match message.opcode {
             opcode::CLOSE => {
-                self._process_close_message(&payload::bytes(py, &message.payload)?)?;
+                self._process_close_message(&convert::bytes(py, &message.payload)?)?;
                 return Ok(Taken::Close);
             }
-            opcode::PING => self._process_ping_message(&payload::bytes(py, &message.payload)?)?,
-            opcode::PONG => self._process_pong_message(&payload::bytes(py, &message.payload)?)?,
+            opcode::PING => self._process_ping_message(&convert::bytes(py, &message.payload)?)?,
+            opcode::PONG => self._process_pong_message(&convert::bytes(py, &message.payload)?)?,
             _ => {
                 let message =
                     self.deliver(py, message, &mut share).map_err(|error| refusals::received(py, error))?;
@@ -364,7 +339,7 @@ impl Stream {
             return Err(INVALID_FRAME.error(py, text));
         }
         if let Some(framer) = self.framer(py)? {
-            framer.get().takes_mark(py, &mut frame.header);
+            framer.get().deflation.takes_mark(py, &mut frame.header);
         } else if let Some(filters) = self.filters(py, Filters::IncomingFrame)? {
             let object = Frame::from_raw(py, &frame)?.into_any();
             frames::apply_frame_filters(&filters, &object)?;
@@ -390,17 +365,17 @@ impl Stream {
         if (is_text || message.opcode == opcode::BINARY)
             && let Some(framer) = self.framer(py)?
         {
-            let framer = framer.get();
-            return if framer.takes_inflate_next(py) {
-                payload::inflate(py, framer, &message.payload, is_text, share)
+            let deflation = &framer.get().deflation;
+            return if deflation.takes_inflate_next(py) {
+                payload::inflate(py, deflation, &message.payload, is_text, share)
             } else {
-                payload::message(py, &message.payload, is_text)
+                convert::message(py, &message.payload, is_text)
             };
         }
         // A reserved control frame may stand within a compressed message, and is none itself.
         let filtered = match self.filters(py, Filters::IncomingMessage)? {
             Some(filters) if !opcode::is_control(message.opcode) => {
-                let mut payload = payload::bytes(py, &message.payload)?.into_any();
+                let mut payload = convert::bytes(py, &message.payload)?.into_any();
                 for filter in filters.try_iter()? {
                     payload = call(&filter?.getattr(intern!(py, "filter"))?, (payload,))?;
                 }
@@ -409,7 +384,7 @@ impl Stream {
             _ => None,
         };
         match (message.opcode, filtered) {
-            (opcode::BINARY | opcode::TEXT, None) => payload::message(py, &message.payload, is_text),
+            (opcode::BINARY | opcode::TEXT, None) => convert::message(py, &message.payload, is_text),
             (opcode::BINARY, Some(payload)) => Ok(payload),
             (opcode::TEXT, Some(payload)) => decode_text(payload),
             (other, _) => Err(UNSUPPORTED_FRAME.error(py, format!("Opcode {other} is not supported"))),
@@ -419,7 +394,7 @@ impl Stream {
 
 /// The exception for bytes that no further ones can make UTF-8.
 fn not_utf8(py: Python<'_>, text: &[u8]) -> PyErr {
-    match payload::text(py, text) {
+    match convert::text(py, text) {
         Err(error) => error,
         Ok(_) => INVALID_UTF8.error(py, "Text is not UTF-8"),
     }
@@ -436,5 +411,5 @@ fn decode_text(payload: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let py = payload.py();
     payload
         .call_method1(intern!(py, "decode"), (intern!(py, "utf-8"),))
-        .map_err(|error| payload::invalid_utf8(py, error))
+        .map_err(|error| convert::invalid_utf8(py, error))
 }

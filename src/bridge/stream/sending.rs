@@ -6,8 +6,10 @@ use pyo3::types::{PyBytes, PyString};
 
 use super::Stream;
 use crate::bridge::cached::intern;
-use crate::bridge::connection::{Connection, with_bytes};
-use crate::bridge::deflate_framer::{self, DeflateFramer};
+use crate::bridge::connection::Connection;
+use crate::bridge::convert::with_bytes;
+use crate::bridge::deflate_framer;
+use crate::bridge::deflation::Deflation;
 use crate::bridge::detach::detached;
 use crate::bridge::exceptions::{BAD_OPERATION, os_error, prepend_message};
 use crate::bridge::frames::{self, build_fragment};
@@ -66,7 +68,7 @@ impl Stream {
         };
         if let Some(frame_filters) = self.filters(py, Filters::OutgoingFrame)?
             && let Some(framer) = deflate_framer::sending(&frame_filters, &filters)
-            && self.deflate_and_send(framer.get(), &message, end, binary)?
+            && self.deflate_and_send(&framer.get().deflation, &message, end, binary)?
         {
             return Ok(());
         }
@@ -79,7 +81,7 @@ impl Stream {
     /// Compresses and writes in one go, if that is all there is to be done. `false`: it is not.
     fn deflate_and_send(
         &self,
-        framer: &DeflateFramer,
+        deflation: &Deflation,
         message: &Bound<'_, PyAny>,
         end: bool,
         binary: bool,
@@ -93,14 +95,14 @@ impl Stream {
             _ => return Ok(false),
         };
         let encodes = self.is_on(py, Switch::EncodeText)?;
-        if encodes || self.mask_send(py)? || !framer.compresses(py) {
+        if encodes || self.mask_send(py)? || !deflation.compresses(py) {
             return Ok(false);
         }
         let next = self.sending.lock().next(end, binary);
         let (opcode, fin) = next.map_err(|error| bad_operation(py, error))?;
         let socket = &own.get().socket;
         detached(py, || {
-            framer.compress_and(data, end, |payload, rsv1| {
+            deflation.compress_and(data, end, |payload, rsv1| {
                 let header = outgoing_header(opcode, fin, rsv1, payload.len());
                 socket.write_frame(&header.encode(), payload)
             })

@@ -4,6 +4,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
+use crate::writer::OwnFile;
 
 /// Writes a record once it is told to, and tells of each.
 struct Slow {

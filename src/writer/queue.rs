@@ -1,22 +1,11 @@
-//! Writing without waiting: a thread that writes to a descriptor what others put into its queue.
-//!
-//! Whoever reads the log or a trace may stop reading (a pipe, Ctrl-S on a terminal, a hung disk), and nobody else must
-//! wait for that. The queue is bounded: when it is full, records are dropped and counted, and the count is written at
-//! their place once writing goes on. The order of records stays, and each is one write.
-//!
-//! A child that is forked has no such thread, and a lock of a queue may be copied while it is held. So a child never
-//! touches a queue of its parent: it writes itself, and waits for the reader for a moment only.
-//! Must not import anything of this crate but `per_process`.
+//! Records that wait for the thread that writes them.
 
-mod direct;
-mod own_file;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -24,11 +13,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::direct;
+use super::target::Target;
 use crate::deadline;
 use crate::per_process::PerProcess;
-
-pub use direct::{Lines, write_all};
-pub use own_file::OwnFile;
 
 /// What a record takes beside its bytes, roughly: many short ones count, too.
 const OVERHEAD: usize = 64;
@@ -50,29 +38,9 @@ static QUEUES: PerProcess<Mutex<Vec<Weak<Shared>>>> =
     PerProcess::new(Mutex::new(Vec::new()), || Mutex::new(Vec::new()));
 
 /// Tells this process, a forked child, that it has none of its parent's threads. Takes no lock.
-pub fn renew_after_fork() {
+pub(super) fn renew_after_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     QUEUES.renew();
-    direct::renew_after_fork();
-}
-
-/// Where a queue's records go.
-#[derive(Debug, Clone)]
-pub enum Target {
-    /// Standard error, without the lock that Rust has for it: who writes there may wait for ever.
-    Stderr,
-    /// A file of ours.
-    File(Arc<OwnFile>),
-}
-
-impl Target {
-    /// Its descriptor, to be used at once. An error: somebody has closed it.
-    pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
-        match self {
-            Self::Stderr => Ok(rustix::stdio::stderr()),
-            Self::File(file) => file.descriptor(),
-        }
-    }
 }
 
 /// What writes records, on the thread of a queue. It may wait.
