@@ -17,15 +17,14 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge::detach::detached;
-use crate::bridge::dispatch::Dispatcher;
-use crate::bridge::exceptions::start_error;
-use crate::bridge::host::PythonHost;
-use crate::bridge::interruptible::interruptible;
-use crate::bridge::loader::PythonLoader;
-use crate::bridge::locks::Lock;
-use crate::bridge::python_logging::{self, Giver};
-use crate::bridge::python_thread::attach_as_thread;
+use crate::bridge::load::loader::PythonLoader;
+use crate::bridge::python;
+use crate::bridge::python::detach::detached;
+use crate::bridge::python::exceptions::start_error;
+use crate::bridge::python::interruptible::interruptible;
+use crate::bridge::python::thread::attach_as_thread;
+use crate::bridge::run::dispatch::Dispatcher;
+use crate::bridge::run::host::PythonHost;
 use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, Secret, TlsConfig};
 use crate::deadline;
 use crate::descriptors;
@@ -33,6 +32,7 @@ use crate::error::StartError;
 use crate::handlers::{self, Registry};
 use crate::http::cgi::{RulesError, ScriptRules, is_program};
 use crate::http::{PolicyError, PolicySource};
+use crate::locks::Lock;
 use crate::panics;
 use crate::per_process::{Inherited, Process};
 use crate::server::{self, Asked, Listeners};
@@ -138,7 +138,7 @@ impl Server {
         on_error: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         panics::log();
-        python_logging::keep_log(py)?;
+        python::logging::keep_log(py)?;
         descriptors::keep_standard();
         let registry = dispatcher.registry()?;
         let mut config = Config {
@@ -160,7 +160,7 @@ impl Server {
         checked.map_err(|error| ssl_error(py, &error))?;
         let listen = config.listen.clone();
         let bound = interruptible(py, move || Listeners::bind(&listen))?;
-        python_logging::hand_over(py)?;
+        python::logging::hand_over(py)?;
         let listeners = bound.map_err(|error| start_error(&error))?;
         Ok(Self {
             config: Arc::new(config),
@@ -235,7 +235,7 @@ impl Server {
     }
 
     fn serve_until(&self, py: Python<'_>, listeners: Listeners, stop: &CancellationToken) -> PyResult<()> {
-        python_logging::keep_log(py)?;
+        python::logging::keep_log(py)?;
         descriptors::keep_standard();
         let start = || -> Result<_, StartError> {
             let watcher = if self.config.handlers.reload {
@@ -247,7 +247,8 @@ impl Server {
             Ok((watcher, runtime))
         };
         let (watcher, runtime) = detached(py, start).map_err(|error| start_error(&error))?;
-        let giver = Giver::start().map_err(|error| start_error(&StartError::Runtime(error)))?;
+        let giver =
+            python::logging::Giver::start().map_err(|error| start_error(&StartError::Runtime(error)))?;
         let host = PythonHost::new(Arc::clone(&self.registry))
             .pinging(self.config.ping)
             .reporting_to(self.on_error.as_ref().map(|function| function.clone_ref(py)));
@@ -276,7 +277,7 @@ impl Server {
                     break None;
                 }
             }
-            let called = python_logging::keep_log(py).and_then(|()| py.check_signals());
+            let called = python::logging::keep_log(py).and_then(|()| py.check_signals());
             if !process.is_this() {
                 // To drop them would be to wait for threads that are not here, and to end what is the parent's.
                 mem::forget((runtime, watcher, giver));

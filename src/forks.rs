@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::OnceLock;
 
-use crate::{bridge, handlers, logging, per_process, shutdown, status, websocket, writer};
+use crate::{bridge, handlers, logging, per_process, shutdown, status, threads, websocket, wire, writer};
 
 /// From now on children get their own. An error: there is no memory for that.
 pub fn prepare() -> io::Result<()> {
@@ -14,6 +14,7 @@ pub fn prepare() -> io::Result<()> {
     let result = *RESULT.get_or_init(|| {
         per_process::begin();
         bridge::prepare_for_forks();
+        wire::prepare_for_forks();
         handlers::prepare_for_forks();
         // SAFETY: the functions may run in any thread that forks. `in_child` allocates, which glibc allows in a child,
         // and takes no lock.
@@ -42,6 +43,8 @@ fn renew() {
     writer::renew_after_fork();
     logging::renew_after_fork();
     bridge::renew_after_fork();
+    threads::renew_after_fork();
+    wire::renew_after_fork();
     handlers::renew_after_fork();
     status::renew_after_fork();
     websocket::renew_after_fork();

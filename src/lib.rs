@@ -24,7 +24,9 @@
 //! - [`patience`] – how long a peer is waited for that takes or sends nothing
 //! - [`per_process`] – values of which a forked child has its own; [`forks`] – the list of them
 //! - [`python_files`] – the files of `python/`, carried inside
-//! - [`bridge`] – the only module that names PyO3: interpreter, loader, handler threads, the Python objects
+//! - [`wire`] – a connection's bytes, for a thread that may wait for them
+//! - [`threads`] – the threads of handlers, for the system; [`locks`] – locks beside Python
+//! - [`bridge`] – the only module that names PyO3: interpreter, loader, handlers at work, the Python objects
 
 pub mod bridge;
 pub mod check;
@@ -39,6 +41,7 @@ pub mod forks;
 pub mod handlers;
 pub mod handover;
 pub mod http;
+pub mod locks;
 pub mod logging;
 pub mod panics;
 mod patience;
@@ -50,8 +53,10 @@ pub mod scaffold;
 pub mod server;
 pub mod shutdown;
 mod status;
+pub mod threads;
 mod trace;
 pub mod websocket;
+pub mod wire;
 pub mod writer;
 
 use std::ffi::OsString;
@@ -61,8 +66,8 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::bridge::interpreter;
-use crate::bridge::interruptible::interruptible;
+use crate::bridge::python::interpreter;
+use crate::bridge::python::interruptible::interruptible;
 
 /// Runs the command line `args` (the program's name first) and returns the exit code.
 ///
@@ -126,58 +131,58 @@ mod _native {
     #[pymodule_export]
     use super::{exit_in_time, main, parse_options};
     #[pymodule_export]
-    use crate::bridge::connection::Connection;
+    use crate::bridge::api::connection::Connection;
     #[pymodule_export]
-    use crate::bridge::connections::end_handlers;
+    use crate::bridge::api::deflate_framer::DeflateFramer;
     #[pymodule_export]
-    use crate::bridge::deflate_framer::DeflateFramer;
-    #[pymodule_export]
-    use crate::bridge::dispatch::{Dispatcher, is_handler_name, read_map_file, resource_of};
-    #[pymodule_export]
-    use crate::bridge::extension_parameters::{
+    use crate::bridge::api::extension_parameters::{
         ExtensionParameter, format_extension, format_extensions, parse_extensions,
     };
     #[pymodule_export]
-    use crate::bridge::extensions::{
+    use crate::bridge::api::extensions::{
         ExtensionProcessorInterface, PerMessageDeflateExtensionProcessor, get_extension_processor,
         parse_window_bits,
     };
     #[pymodule_export]
-    use crate::bridge::frames::{
+    use crate::bridge::api::frames::{
         FragmentedFrameBuilder, Frame, create_binary_frame, create_close_frame,
         create_closing_handshake_body, create_header, create_length_header, create_ping_frame,
         create_pong_frame, create_text_frame, parse_frame,
     };
     #[pymodule_export]
-    use crate::bridge::handshake::{Handshaker, HandshakerBase, do_handshake};
+    use crate::bridge::api::handshake::{Handshaker, HandshakerBase, do_handshake};
     #[pymodule_export]
-    use crate::bridge::handshake_checks::{
+    use crate::bridge::api::handshake_checks::{
         check_request_line, compute_accept, compute_accept_from_unicode, format_header, get_default_port,
         get_mandatory_header, parse_host_header, parse_token_list, validate_mandatory_header,
         validate_subprotocol,
     };
     #[pymodule_export]
-    use crate::bridge::header_util::{
+    use crate::bridge::api::header_util::{
         ParsingState, consume, consume_lws, consume_lwses, consume_string, consume_token,
         consume_token_or_quoted_string, peek, quote_if_necessary,
     };
     #[pymodule_export]
-    use crate::bridge::loader::source_handler_file;
+    use crate::bridge::api::request::{Request, RequestHandler};
     #[pymodule_export]
-    use crate::bridge::python_logging::log_record;
+    use crate::bridge::api::stream::Stream;
     #[pymodule_export]
-    use crate::bridge::request::{Request, RequestHandler};
+    use crate::bridge::api::stream_options::StreamOptions;
     #[pymodule_export]
-    use crate::bridge::stream::Stream;
-    #[pymodule_export]
-    use crate::bridge::stream_options::StreamOptions;
-    #[pymodule_export]
-    use crate::bridge::suite::{HandlerSuite, default_passive_closing_handshake};
-    #[pymodule_export]
-    use crate::bridge::util::{
+    use crate::bridge::api::util::{
         NoopMasker, PyDeflater, PyInflater, PyMessageDeflater, PyMessageInflater, RepeatedXorMasker, hexify,
         pack_byte,
     };
+    #[pymodule_export]
+    use crate::bridge::load::loader::source_handler_file;
+    #[pymodule_export]
+    use crate::bridge::load::suite::{HandlerSuite, default_passive_closing_handshake};
+    #[pymodule_export]
+    use crate::bridge::python::logging::log_record;
+    #[pymodule_export]
+    use crate::bridge::run::connections::end_handlers;
+    #[pymodule_export]
+    use crate::bridge::run::dispatch::{Dispatcher, is_handler_name, read_map_file, resource_of};
     #[pymodule_export]
     use crate::embed::Server;
 

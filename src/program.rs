@@ -6,14 +6,17 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::bridge::host::PythonHost;
-use crate::bridge::loader::PythonLoader;
-use crate::bridge::{interpreter, limits, python_logging, running};
+use crate::bridge::load::loader::PythonLoader;
+use crate::bridge::python;
+use crate::bridge::python::interpreter;
+use crate::bridge::run::host::PythonHost;
 use crate::cli::{self, Invocation, Options};
 use crate::error::StartError;
 use crate::handlers::{self, Monitor, Registry};
 use crate::server::ReadyDescriptor;
 use crate::status::Status;
+use crate::threads::running;
+use crate::wire::limits;
 use crate::{check, descriptors, logging, panics, python_files, replay, scaffold, server};
 
 /// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
@@ -80,7 +83,7 @@ fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartEr
     if config.status.is_some() {
         logging::tail::keep();
     }
-    python_logging::forward_to_log(&config.log)?;
+    python::logging::forward_to_log(&config.log)?;
     if let Some(interval) = config.thread_monitor {
         running::monitor(interval).map_err(StartError::Runtime)?;
     }

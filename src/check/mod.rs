@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::bridge::loader::PythonLoader;
-use crate::bridge::{examine, python_logging};
+use crate::bridge::load::examine;
+use crate::bridge::load::loader::PythonLoader;
+use crate::bridge::python;
 use crate::cli::{self, CheckOptions};
 use crate::config::Config;
 use crate::error::StartError;
@@ -26,7 +27,7 @@ pub fn run(check: CheckOptions) -> Result<bool, StartError> {
     let config = options.resolve()?;
     cli::enter_document_root(&config)?;
     logging::init(&config.log)?;
-    python_logging::forward_to_log(&config.log)?;
+    python::logging::forward_to_log(&config.log)?;
     examine::prepare()?;
     let loader = PythonLoader::new(config.handlers.encoding.clone())?;
     let progress = Progress::new(json);

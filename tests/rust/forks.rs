@@ -15,13 +15,13 @@ const SHARED_TYPES: &[(&str, &str)] = &[
 
 /// Statics, by file, of which a child may use a copy.
 const SHARED: &[(&str, &str, &str)] = &[
-    ("bridge/detach.rs", "IS_TAKEN", "only a hint; wrong for a moment"),
-    ("bridge/detach.rs", "MAY_LOOK", "made before the first fork"),
-    ("bridge/dispatch.rs", "CLOSE_CODES", "a constant"),
-    ("bridge/heartbeat.rs", "TOKEN", "made before the first fork; a child's pings may look the same"),
-    ("bridge/host.rs", "NUMBER", "counts on"),
-    ("bridge/limits.rs", "MAX_MESSAGE_SIZE", "a setting"),
-    ("bridge/limits.rs", "MAX_TOTAL_MESSAGE_SIZE", "a setting"),
+    ("bridge/python/detach.rs", "IS_TAKEN", "only a hint; wrong for a moment"),
+    ("bridge/python/detach.rs", "MAY_LOOK", "made before the first fork"),
+    ("bridge/run/dispatch.rs", "CLOSE_CODES", "a constant"),
+    ("wire/heartbeat.rs", "TOKEN", "made before the first fork; a child's pings may look the same"),
+    ("bridge/run/host.rs", "NUMBER", "counts on"),
+    ("wire/limits.rs", "MAX_MESSAGE_SIZE", "a setting"),
+    ("wire/limits.rs", "MAX_TOTAL_MESSAGE_SIZE", "a setting"),
     ("children.rs", "GROUPS", "each entry holds the number of its process"),
     ("children.rs", "NEXT", "counts on"),
     ("forks.rs", "RESULT", "done before the first fork"),
@@ -58,9 +58,9 @@ const SHARED: &[(&str, &str, &str)] = &[
 
 /// The same for those in a thread: a child has the copy of the thread that forked.
 const THREAD_LOCAL: &[(&str, &str)] = &[
-    ("bridge/stack.rs", "IS_OURS"),
-    ("bridge/locks.rs", "LOCKS"),
-    ("bridge/locks.rs", "TURNS"),
+    ("threads/stack.rs", "IS_OURS"),
+    ("locks.rs", "LOCKS"),
+    ("locks.rs", "TURNS"),
     ("shutdown/signals.rs", "BLOCKED"),
 ];
 

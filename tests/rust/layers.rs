@@ -8,8 +8,14 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "forks", "program", "shutdown"]),
-    ("embed", &["bridge", "descriptors", "handlers", "http", "logging", "panics", "server", "shutdown"]),
-    ("forks", &["bridge", "handlers", "logging", "per_process", "shutdown", "status", "websocket", "writer"]),
+    (
+        "embed",
+        &["bridge", "descriptors", "handlers", "http", "locks", "logging", "panics", "server", "shutdown"],
+    ),
+    (
+        "forks",
+        &["bridge", "handlers", "logging", "shutdown", "status", "threads", "websocket", "wire", "writer"],
+    ),
     ("patience", &[]),
     ("per_process", &[]),
     ("descriptors", &[]),
@@ -28,6 +34,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "scaffold",
             "server",
             "status",
+            "threads",
+            "wire",
         ],
     ),
     ("check", &["bridge", "cli", "handlers", "logging"]),
@@ -74,15 +82,22 @@ const MAY_USE_BETWEEN: &[(&str, &[&str])] = &[
             "handlers",
             "handover",
             "http",
+            "locks",
             "logging",
-            "per_process",
             "python_files",
             "shutdown",
-            "trace",
+            "threads",
             "websocket",
+            "wire",
         ],
     ),
+    ("locks", &[]),
+    ("threads", &["logging"]),
+    ("wire", &["handlers", "handover", "locks", "logging", "threads", "trace", "websocket"]),
 ];
+
+/// The rooms of `bridge`. Each may name those that come after it.
+const ROOMS_OF_BRIDGE: [&str; 4] = ["run", "load", "api", "python"];
 
 pub fn source_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of src/") {
@@ -147,10 +162,10 @@ fn locks_beside_python_are_checked_ones() {
         let text = fs::read_to_string(file).expect("UTF-8");
         let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         let names = |word: &str| code.iter().any(|line| line.contains(word));
-        names("pyo3") && (names("Mutex") || names("RwLock")) && !file.ends_with("bridge/detach.rs")
+        names("pyo3") && (names("Mutex") || names("RwLock")) && !file.ends_with("bridge/python/detach.rs")
     };
     files.retain(unchecked);
-    assert!(files.is_empty(), "use bridge::locks::Lock: {files:?}");
+    assert!(files.is_empty(), "use locks::Lock: {files:?}");
 }
 
 /// A time that somebody has chosen may be too long to be added to a clock, which panics: `deadline` looks after that.
@@ -171,6 +186,29 @@ fn only_constants_are_added_to_clocks() {
         }
     }
     assert!(broken.is_empty(), "use deadline::after and deadline::seconds:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn each_room_of_bridge_names_only_those_after_it() {
+    let bridge = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bridge");
+    let place = |room: &str| ROOMS_OF_BRIDGE.iter().position(|known| *known == room);
+    let mut files = Vec::new();
+    source_files(&bridge, &mut files);
+    files.retain(|file| !file.ends_with("bridge/mod.rs"));
+    let mut broken = Vec::new();
+    for file in files {
+        let room = part_of(&bridge, &file);
+        let here = place(&room).unwrap_or_else(|| panic!("no rule for {room}: add one here"));
+        let text = fs::read_to_string(&file).expect("UTF-8");
+        let named =
+            text.split("crate::bridge::").skip(1).map(|rest| rest.split("::").next().unwrap_or_default());
+        broken.extend(
+            named
+                .filter(|named| place(named).is_none_or(|there| there < here))
+                .map(|named| format!("{}: crate::bridge::{named}", file.display())),
+        );
+    }
+    assert!(broken.is_empty(), "each room names only those after it:\n{}", broken.join("\n"));
 }
 
 #[test]
@@ -195,7 +233,7 @@ fn each_layer_names_only_what_lies_below() {
             broken.push(format!("{}: pyo3", file.display()));
         }
         if text.contains("tokio::")
-            && ["websocket", "handlers", "handover", "bridge"].contains(&part.as_str())
+            && ["websocket", "handlers", "handover", "threads", "wire", "bridge"].contains(&part.as_str())
         {
             broken.push(format!("{}: tokio", file.display()));
         }

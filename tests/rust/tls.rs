@@ -9,10 +9,10 @@ use std::thread;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use wshost::bridge::socket::{FrameReadError, Socket};
-use wshost::bridge::transport::Duplex;
 use wshost::config::{ClientAuth, TlsConfig};
 use wshost::handover::{HandlerConnection, Transport};
+use wshost::wire::socket::{FrameReadError, Socket};
+use wshost::wire::transport::Duplex;
 
 use crate::support::{Server, connect};
 

@@ -1,0 +1,134 @@
+//! Limits that hold for the whole process, foreign connections included.
+
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::config::{DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_MAX_TOTAL_MESSAGE_SIZE};
+use crate::per_process::PerProcess;
+use crate::wire::trim;
+
+static MAX_MESSAGE_SIZE: AtomicU64 = AtomicU64::new(DEFAULT_MAX_MESSAGE_SIZE);
+
+static MAX_TOTAL_MESSAGE_SIZE: AtomicU64 = AtomicU64::new(DEFAULT_MAX_TOTAL_MESSAGE_SIZE);
+
+/// What all [`Share`]s have. A forked child begins with none: the connections are its parent's.
+pub(crate) static HELD: PerProcess<AtomicU64> = PerProcess::new(AtomicU64::new(0), || AtomicU64::new(0));
+
+/// Smaller messages are not counted, so that they cost nothing; what they take is bounded by the threads there are.
+const SMALL: u64 = 64 << 10;
+
+/// Largest message in bytes, after inflating.
+pub fn max_message_size() -> u64 {
+    MAX_MESSAGE_SIZE.load(Ordering::Relaxed)
+}
+
+/// Sets the largest message (`--max-message-size`).
+pub fn set_max_message_size(bytes: u64) {
+    MAX_MESSAGE_SIZE.store(bytes, Ordering::Relaxed);
+}
+
+/// How many bytes all messages that are being received may have together.
+pub fn max_total_message_size() -> u64 {
+    MAX_TOTAL_MESSAGE_SIZE.load(Ordering::Relaxed)
+}
+
+/// Sets how many bytes all messages that are being received may have together (`--max-total-message-size`).
+pub fn set_max_total_message_size(bytes: u64) {
+    MAX_TOTAL_MESSAGE_SIZE.store(bytes, Ordering::Relaxed);
+}
+
+/// All messages that are being received would have more bytes together than they may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TotalExceeded;
+
+/// What one message that is being received has of [`max_total_message_size`]; dropping it gives that back.
+#[derive(Debug, Default)]
+pub struct Share {
+    bytes: u64,
+    /// Where they are counted; `None`: they are not.
+    counter: Option<&'static AtomicU64>,
+}
+
+impl Share {
+    /// Counts a message that has so many bytes now. An error changes nothing.
+    pub fn grow_to(&mut self, bytes: u64) -> Result<(), TotalExceeded> {
+        if bytes <= SMALL.max(self.bytes) {
+            return Ok(());
+        }
+        let counter = HELD.get();
+        if !self.counter.is_some_and(|own| ptr::eq(own, counter)) {
+            *self = Self { bytes: 0, counter: Some(counter) };
+        }
+        let more = bytes - self.bytes;
+        if counter.fetch_add(more, Ordering::Relaxed).saturating_add(more) > max_total_message_size() {
+            counter.fetch_sub(more, Ordering::Relaxed);
+            return Err(TotalExceeded);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(counter) = self.counter {
+            counter.fetch_sub(self.bytes, Ordering::Relaxed);
+            trim::freed(self.bytes);
+        }
+    }
+}
+
+/// How large the message is that a handler has got last. It is likely to be freed when the handler asks for the next one,
+/// or ends.
+#[derive(Debug, Default)]
+pub struct Lent(AtomicU64);
+
+impl Lent {
+    /// The handler gets a message.
+    pub fn lend(&self, share: &Share) {
+        if share.bytes > 0 {
+            self.0.store(share.bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The handler wants the next one.
+    pub fn is_back(&self) {
+        // Most are small.
+        if self.0.load(Ordering::Relaxed) > 0 {
+            trim::freed(self.0.swap(0, Ordering::Relaxed));
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.is_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_given_back() {
+        // No other test of this process receives anything.
+        let held = || HELD.get().load(Ordering::Relaxed);
+        let mut small = Share::default();
+        assert_eq!((small.grow_to(SMALL), held()), (Ok(()), 0));
+        let mut first = Share::default();
+        assert_eq!((first.grow_to(SMALL + 1), held()), (Ok(()), SMALL + 1));
+        assert_eq!((first.grow_to(1), held()), (Ok(()), SMALL + 1));
+        set_max_total_message_size(1 << 20);
+        assert_eq!((first.grow_to(1 << 20), held()), (Ok(()), 1 << 20));
+        let mut second = Share::default();
+        assert_eq!((second.grow_to(SMALL + 1), held()), (Err(TotalExceeded), 1 << 20));
+        assert_eq!(first.grow_to((1 << 20) + 1), Err(TotalExceeded));
+        assert_eq!(second.grow_to(u64::MAX), Err(TotalExceeded));
+        drop(first);
+        assert_eq!((second.grow_to(SMALL + 1), held()), (Ok(()), SMALL + 1));
+        drop((small, second));
+        assert_eq!(held(), 0);
+        set_max_total_message_size(DEFAULT_MAX_TOTAL_MESSAGE_SIZE);
+    }
+}
