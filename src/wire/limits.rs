@@ -78,31 +78,35 @@ impl Drop for Share {
     }
 }
 
-/// How large the message is that a handler has got last. It is likely to be freed when the handler asks for the next one,
-/// or ends.
+/// How large the messages are that a handler has got. The last one is likely to be freed when the handler asks for the next
+/// one; at the end all are.
 #[derive(Debug, Default)]
-pub struct Lent(AtomicU64);
+pub struct Lent {
+    last: AtomicU64,
+    all: AtomicU64,
+}
 
 impl Lent {
     /// The handler gets a message.
     pub fn lend(&self, share: &Share) {
+        // Most are small.
         if share.bytes > 0 {
-            self.0.store(share.bytes, Ordering::Relaxed);
+            self.last.store(share.bytes, Ordering::Relaxed);
+            self.all.fetch_add(share.bytes, Ordering::Relaxed);
         }
     }
 
     /// The handler wants the next one.
     pub fn is_back(&self) {
-        // Most are small.
-        if self.0.load(Ordering::Relaxed) > 0 {
-            trim::freed(self.0.swap(0, Ordering::Relaxed));
+        if self.last.load(Ordering::Relaxed) > 0 {
+            trim::freed(self.last.swap(0, Ordering::Relaxed));
         }
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.is_back();
+        trim::freed(*self.all.get_mut());
     }
 }
 

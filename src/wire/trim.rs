@@ -41,8 +41,9 @@ pub fn freed(bytes: u64) {
     }
     let trim = || {
         thread::sleep(DELAY);
+        // Whoever frees something from here on sees that it is not due, and counts it at most twice.
+        freed.is_due.store(false, Ordering::Release);
         freed.bytes.store(0, Ordering::Relaxed);
-        freed.is_due.store(false, Ordering::Relaxed);
         give_back();
     };
     let started = thread::Builder::new().name("wsh-trim".to_owned()).stack_size(STACK_SIZE).spawn(trim);

@@ -36,7 +36,7 @@ use crate::wire::trim;
 
 const INTERNAL_SERVER_ERROR: u16 = 500;
 
-/// What a connection frees at its end, roughly and at least.
+/// What a connection frees at its end, roughly, beside what went over it.
 const OBJECTS: u64 = 64 << 10;
 
 static LOG: Logger = Logger::new("pywebsocket3.request_handler.WebSocketRequestHandler");
@@ -144,7 +144,8 @@ impl ReadyHandler for Ready {
                 });
             }));
             descriptors::keep_standard();
-            trim::freed(OBJECTS);
+            let totals = socket.counters.totals();
+            trim::freed(OBJECTS + totals.bytes_received + totals.bytes_sent);
             drop(running);
             drop(in_use);
             ending.close(&socket);
