@@ -66,7 +66,7 @@ impl Trace {
 
     /// Records that a connection begins. It ends when the value is dropped.
     #[must_use]
-    pub fn connection(self: &Arc<Self>, opening: &Opening<'_>) -> ConnectionTrace {
+    pub fn begin_connection(self: &Arc<Self>, opening: &Opening<'_>) -> ConnectionTrace {
         let mut connections = self.connections.lock();
         *connections += 1;
         let number = *connections;
@@ -158,18 +158,18 @@ pub struct ConnectionTrace {
 
 impl ConnectionTrace {
     /// The client has sent these bytes, after TLS.
-    pub fn received(&self, bytes: &[u8]) {
+    pub fn record_received(&self, bytes: &[u8]) {
         self.bytes("in", Instant::now(), bytes);
     }
 
     /// The client was sent these bytes, before TLS. They may have been answered since `begun`, before which sending
     /// began: that is the time that keeps events in order.
-    pub fn sent(&self, begun: Instant, bytes: &[u8]) {
+    pub fn record_sent(&self, begun: Instant, bytes: &[u8]) {
         self.bytes("out", begun, bytes);
     }
 
     /// The client has closed its side.
-    pub fn closed_by_client(&self) {
+    pub fn record_client_end(&self) {
         if self.ends(|| "client".to_owned()) {
             let at = self.seconds(Instant::now());
             self.trace.write(|| json!({"connection": self.number, "event": "eof", "at": at}));
@@ -177,12 +177,12 @@ impl ConnectionTrace {
     }
 
     /// We have closed ours.
-    pub fn closed_by_server(&self) {
+    pub fn record_server_end(&self) {
         self.ends(|| "server".to_owned());
     }
 
     /// The connection is lost.
-    pub fn failed(&self, error: &io::Error) {
+    pub fn record_failure(&self, error: &io::Error) {
         // A read that timed out or was interrupted is tried again.
         if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
             self.ends(|| error.to_string());

@@ -122,9 +122,9 @@ impl HttpConnection {
         let local = &self.context.local;
         let trace = self.context.trace.as_ref().map(|trace| {
             let opening = Opening { peer: self.peer, local, tls: is_https, resource: &resource };
-            let trace = trace.connection(&opening);
-            trace.received(&head.raw);
-            trace.received(&self.input);
+            let trace = trace.begin_connection(&opening);
+            trace.record_received(&head.raw);
+            trace.record_received(&self.input);
             trace
         });
         let started = ready.start(HandlerConnection {

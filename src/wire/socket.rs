@@ -467,9 +467,9 @@ impl Socket {
 
     /// Writes a frame as [`Self::write`] does; data frames with the FIN bit count as messages.
     pub fn write_frame(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
-        self.is_about_to_write(head);
+        self.announce_write(head);
         self.write(head, body)?;
-        self.has_written(head);
+        self.count_written(head);
         Ok(())
     }
 
@@ -499,8 +499,8 @@ impl Socket {
         Ok(None)
     }
 
-    /// Says so before a frame goes out: a thread that asks the peer looks when nobody is writing.
-    pub fn is_about_to_write(&self, head: &[u8]) {
+    /// Tells the heartbeat of a frame that is about to go out: a thread that asks the peer looks when nobody is writing.
+    pub fn announce_write(&self, head: &[u8]) {
         if let Some(heartbeat) = &self.heartbeat
             && head.first().is_some_and(|first| first & 0x0f == opcode::CLOSE)
         {
@@ -509,7 +509,7 @@ impl Socket {
     }
 
     /// Counts a frame that went out.
-    pub fn has_written(&self, head: &[u8]) {
+    pub fn count_written(&self, head: &[u8]) {
         if carries_data(head) && head[0] & 0x80 != 0 {
             self.counters.message_sent();
         }

@@ -235,7 +235,7 @@ impl Duplex {
             Self::Unix(socket) => socket.shutdown(Shutdown::Both),
             Self::Tls(tls) => tls.socket.shutdown(Shutdown::Both),
             Self::Traced(traced) => {
-                traced.trace.closed_by_server();
+                traced.trace.record_server_end();
                 traced.inner.shut();
                 Ok(())
             }
@@ -260,7 +260,7 @@ impl Duplex {
                 if !traced.inner.close() {
                     return false;
                 }
-                traced.trace.closed_by_server();
+                traced.trace.record_server_end();
                 Ok(())
             }
         };
@@ -278,17 +278,17 @@ impl Traced {
     /// Records a read of what is at the front of `buffer`, where something was wanted or not.
     fn read(&self, result: &io::Result<usize>, buffer: &[u8], is_wanted: bool) {
         match result {
-            Ok(0) if is_wanted => self.trace.closed_by_client(),
-            Ok(count) => self.trace.received(&buffer[..*count]),
-            Err(error) => self.trace.failed(error),
+            Ok(0) if is_wanted => self.trace.record_client_end(),
+            Ok(count) => self.trace.record_received(&buffer[..*count]),
+            Err(error) => self.trace.record_failure(error),
         }
     }
 
     /// Records a write, begun at `begun`, of what is at the front of `bytes`.
     fn wrote(&self, begun: Instant, result: &io::Result<usize>, bytes: &[u8]) {
         match result {
-            Ok(count) => self.trace.sent(begun, &bytes[..*count]),
-            Err(error) => self.trace.failed(error),
+            Ok(count) => self.trace.record_sent(begun, &bytes[..*count]),
+            Err(error) => self.trace.record_failure(error),
         }
     }
 }

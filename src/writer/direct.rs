@@ -14,7 +14,7 @@ use super::target::Target;
 use crate::deadline;
 
 /// How long to wait for a reader.
-const PATIENCE: Duration = Duration::from_secs(1);
+const READER_TIME: Duration = Duration::from_secs(1);
 
 /// Nobody reads: the next record does not wait again.
 static IS_STALLED: AtomicBool = AtomicBool::new(false);
@@ -29,7 +29,7 @@ pub(super) fn renew_after_fork() {
 
 /// Writes `record`, and before it what `note` makes of the number of those that were dropped.
 pub(super) fn write(target: &Target, record: &[u8], note: &dyn Fn(u64) -> Vec<u8>) {
-    let patience = if IS_STALLED.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
+    let patience = if IS_STALLED.load(Ordering::Relaxed) { Duration::ZERO } else { READER_TIME };
     let dropped = DROPPED.load(Ordering::Relaxed);
     let whole;
     let bytes = if dropped > 0 {

@@ -122,10 +122,10 @@ impl Connection {
 
     /// Writes a frame that lies in two places.
     pub(crate) fn send_frame(&self, py: Python<'_>, head: &[u8], body: &[u8]) -> io::Result<()> {
-        self.socket.is_about_to_write(head);
+        self.socket.announce_write(head);
         let more = carries_data(head) && self.socket.has_next_frame();
         self.send_before(py, head, body, more)?;
-        self.socket.has_written(head);
+        self.socket.count_written(head);
         Ok(())
     }
 

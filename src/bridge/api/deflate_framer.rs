@@ -7,11 +7,12 @@ use pyo3::types::PyList;
 use crate::bridge::api::deflation::{Deflation, Outgoing};
 use crate::bridge::api::frames::encode_text;
 use crate::bridge::api::payload;
-use crate::bridge::api::util::{DEFLATER_LOG, INFLATER_LOG, MAX_WINDOW_BITS};
+use crate::bridge::api::util::{DEFLATER_LOG, INFLATER_LOG};
 use crate::bridge::python::convert::{self, with_bytes};
 use crate::bridge::python::detach::detached;
 use crate::bridge::python::logging::{Level, Logger, repr};
 use crate::bridge::python::refusals::memory_error;
+use crate::websocket::deflate::MAX_WINDOW_BITS;
 use crate::websocket::frame::opcode;
 use crate::wire::limits::Share;
 

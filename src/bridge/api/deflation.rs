@@ -4,11 +4,12 @@ use std::mem::{self, MaybeUninit};
 
 use pyo3::prelude::*;
 
-use crate::bridge::api::util::MAX_WINDOW_BITS;
 use crate::bridge::python::detach::detached;
 use crate::bridge::python::refusals::NotInflated;
 use crate::locks::{Lock, TurnKept, Turns};
-use crate::websocket::deflate::{InflateError, Inflating, MAX_GROWTH, MessageDeflater, MessageInflater};
+use crate::websocket::deflate::{
+    InflateError, Inflating, MAX_GROWTH, MAX_WINDOW_BITS, MessageDeflater, MessageInflater,
+};
 use crate::websocket::frame::{FrameHeader, opcode};
 use crate::websocket::memory::NoMemory;
 use crate::wire::limits::{Share, max_message_size};

@@ -9,9 +9,10 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::bridge::api::deflate_framer::DeflateFramer;
 use crate::bridge::api::extension_parameters::ExtensionParameter;
-use crate::bridge::api::util::{MAX_WINDOW_BITS, PyMessageDeflater, PyMessageInflater};
+use crate::bridge::api::util::{PyMessageDeflater, PyMessageInflater};
 use crate::bridge::python::cached::intern;
 use crate::bridge::python::logging::{Level, Logger, repr};
+use crate::websocket::deflate::MAX_WINDOW_BITS;
 
 /// The extension's name in the handshake (RFC 7692 section 7).
 pub(crate) const PERMESSAGE_DEFLATE: &str = "permessage-deflate";

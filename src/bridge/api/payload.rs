@@ -71,7 +71,7 @@ fn fill(
             let (piece, is_good) = frame.fill(buffer, room, &mut progress)?;
             Ok::<_, FrameReadError>((piece.len(), progress.is_none() || piece.is_ascii(), is_good))
         })?;
-        object.has_filled(count, is_ascii);
+        object.add_filled(count, is_ascii);
         if !is_good {
             break;
         }
@@ -140,7 +140,7 @@ fn inflate_into(
         let py = object.py;
         let room = object.room();
         let piece = detached(py, || message.fill(room, share))?;
-        object.has_filled(piece.size, piece.is_ascii);
+        object.add_filled(piece.size, piece.is_ascii);
         if piece.is_last {
             return Ok(());
         }
@@ -226,8 +226,8 @@ impl<'py> Growing<'py> {
         &mut self.memory()[filled..]
     }
 
-    /// Says that so many bytes of the room were filled.
-    fn has_filled(&mut self, count: usize, is_ascii: bool) {
+    /// Takes note of so many bytes of the room that were filled.
+    fn add_filled(&mut self, count: usize, is_ascii: bool) {
         self.filled += count;
         self.is_ascii &= is_ascii;
     }

@@ -8,7 +8,9 @@ use crate::bridge::python::convert::{self, copied, with_bytes};
 use crate::bridge::python::logging::{Level, Logger, repr};
 use crate::bridge::python::refusals::{inflate_error, memory_error};
 use crate::locks::Lock;
-use crate::websocket::deflate::{Deflater, Flush, Inflater, MessageDeflater, MessageInflater};
+use crate::websocket::deflate::{
+    Deflater, Flush, Inflater, MAX_WINDOW_BITS, MessageDeflater, MessageInflater,
+};
 use crate::websocket::mask::apply_repeated_key;
 use crate::wire::limits::max_message_size;
 
@@ -16,9 +18,6 @@ use crate::wire::limits::max_message_size;
 pub(crate) static DEFLATER_LOG: Logger = Logger::new("pywebsocket3.util._Deflater");
 /// See [`DEFLATER_LOG`].
 pub(crate) static INFLATER_LOG: Logger = Logger::new("pywebsocket3.util._Inflater");
-
-/// The largest window (RFC 7692 section 7.1.2.1), used where none was negotiated.
-pub(crate) const MAX_WINDOW_BITS: u8 = 15;
 
 /// Window bits that zlib takes for raw DEFLATE; others are the `ValueError` of Python's zlib.
 fn valid_window_bits(bits: i64) -> PyResult<u8> {

@@ -15,7 +15,7 @@ use crate::shutdown::exit_at_once;
 
 /// How long a thread at the gate looks whether Python is free before it sleeps: about twice what a handler takes to
 /// echo a short message. To sleep and to be woken on another processor takes longer than that.
-const PATIENCE: Duration = Duration::from_micros(20);
+const LOOKING_TIME: Duration = Duration::from_micros(20);
 
 /// The gate before the GIL.
 ///
@@ -38,7 +38,7 @@ fn take_turn() -> MutexGuard<'static, ()> {
     let turn = GATE.get().lock();
     if IS_TAKEN.load(Ordering::Relaxed) && *MAY_LOOK {
         let begin = Instant::now();
-        while IS_TAKEN.load(Ordering::Relaxed) && begin.elapsed() < PATIENCE {
+        while IS_TAKEN.load(Ordering::Relaxed) && begin.elapsed() < LOOKING_TIME {
             hint::spin_loop();
         }
     }

@@ -173,7 +173,9 @@ pub fn keep_log(py: Python<'_>) -> PyResult<()> {
 ///
 /// An error is what a log handler raised, or a handler of a signal.
 pub fn hand_over(py: Python<'_>) -> PyResult<()> {
-    while let Some(record) = crate::bridge::python::detach::detached(py, || logging::next_kept(PATIENCE)) {
+    while let Some(record) =
+        crate::bridge::python::detach::detached(py, || logging::next_kept(LOG_HANDLER_TIME))
+    {
         let given = give(py, &record);
         logging::given();
         given?;
@@ -185,12 +187,12 @@ pub fn hand_over(py: Python<'_>) -> PyResult<()> {
 /// longer than a second, and not for a log handler that takes longer already: it may wait for ever.
 pub fn settle(py: Python<'_>) {
     if logging::is_keeping() && !logging::is_settled() {
-        crate::bridge::python::detach::detached(py, || logging::settle(PATIENCE));
+        crate::bridge::python::detach::detached(py, || logging::settle(LOG_HANDLER_TIME));
     }
 }
 
 /// How long others wait for a log handler of the program around us.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LOG_HANDLER_TIME: Duration = Duration::from_secs(1);
 
 /// The name of the thread that gives records to `logging`.
 const GIVER: &str = "wshost-log";
@@ -223,7 +225,7 @@ impl Giver {
 
     /// Waits, for a second at most, until `logging` has everything. Must be called detached from Python.
     pub fn finish(self) {
-        logging::settle(PATIENCE);
+        logging::settle(LOG_HANDLER_TIME);
     }
 }
 

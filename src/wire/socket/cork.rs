@@ -21,7 +21,7 @@ use crate::wire::transport::Duplex;
 const LIMIT: Duration = Duration::from_millis(1);
 
 /// How long the thread waits for more to do.
-const PATIENCE: Duration = Duration::from_secs(1);
+const IDLE_TIME: Duration = Duration::from_secs(1);
 
 pub(crate) static CORKED: PerProcess<Corked> = PerProcess::new(Corked::new(), Corked::new);
 
@@ -65,7 +65,7 @@ impl Corked {
     /// Waits for something to do. `false`: there is nothing, and the thread ends.
     fn wait(&self) -> bool {
         let mut state = self.state.lock();
-        self.more.wait_while_for(&mut state, |state| state.sockets.is_empty(), PATIENCE);
+        self.more.wait_while_for(&mut state, |state| state.sockets.is_empty(), IDLE_TIME);
         state.has_thread = !state.sockets.is_empty();
         state.has_thread
     }
