@@ -285,6 +285,26 @@ fn a_new_file_waits_for_a_helper_that_is_being_renewed() {
 }
 
 #[test]
+fn a_file_that_came_too_early_is_loaded_when_its_helper_is_done_before_the_others() {
+    let place = Place::with(&[("a_wsh.py", "a needs h.py"), ("h.py", "1")]);
+    let registry = place.open();
+    place.write("h.py", "2");
+    place.write("b_wsh.py", "b");
+    let helper = place.loader.block("h.py");
+    let other = place.loader.block("b_wsh.py");
+    thread::scope(|scope| {
+        scope.spawn(|| registry.refresh());
+        // The helper was set aside, and `a` did not wait for it.
+        other.wait();
+        helper.release();
+        let after = registry.wait_for_generation(2, TEST_LIMIT).expect("a is not loaded again");
+        assert_eq!(served(&after), [("/a", "a needs h.py")], "b is still being loaded");
+    });
+    assert_eq!(place.loader.loads(), 3);
+    other.release();
+}
+
+#[test]
 fn a_file_whose_helper_is_renewed_while_it_is_loaded_is_loaded_again() {
     let place = Place::with(&[("a_wsh.py", "a needs h.py"), ("h.py", "1")]);
     let registry = place.open();
