@@ -48,12 +48,12 @@ impl Helpers {
         changed
     }
 
-    /// Whether one of `used` was found to have changed after `since`: a load that began then may have the old one.
+    /// Whether one of `used` was found to have changed after `since`: a load of then may have the old one.
     pub(super) fn have_changed(&self, used: &[PathBuf], since: SystemTime) -> bool {
         used.iter().filter_map(|path| self.changed.get(path)).any(|&changed| changed >= since)
     }
 
-    /// Takes note of files that were imported by loads that began at `since`.
+    /// Takes note of files that were imported by loads that were decided on at `since`.
     pub(super) fn learn(&mut self, used: &[PathBuf], since: SystemTime) {
         let before = since.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(TICK);
         let before = i128::try_from(before.as_nanos()).unwrap_or(i128::MAX);
