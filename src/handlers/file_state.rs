@@ -72,6 +72,9 @@ pub(super) struct Load<S> {
     /// Of these bytes.
     digest: Digest,
     last_good: Option<Arc<Handler<S>>>,
+    /// When that was decided. Its thread may begin later: helpers that changed in between are not known to have
+    /// been imported anew by then.
+    pub(super) since: SystemTime,
 }
 
 /// Brings `known`, what is known about a file, up to date, as far as that needs no code of the file. `stale`: a
@@ -108,7 +111,8 @@ pub(super) fn examine<S>(candidate: Candidate, known: Option<&FileState<S>>, sta
         let (content, links) = (candidate.content, candidate.links);
         return Examined::Known(FileState { content, settled, links, ..known.clone() }, false);
     }
-    Examined::Load(Load { candidate, settled, source, digest, last_good: last_good.cloned() })
+    let (last_good, since) = (last_good.cloned(), SystemTime::now());
+    Examined::Load(Load { candidate, settled, source, digest, last_good, since })
 }
 
 /// The state of a file that the loader was not asked for, with the handler that stays.
@@ -147,7 +151,7 @@ impl<S: Send + Sync + 'static> Load<S> {
 
     /// Loads the file. Takes as long as its code does.
     pub(super) fn run<L: Loader<Suite = S>>(self, loader: &L) -> FileState<S> {
-        let Self { candidate, settled, source, digest, last_good } = self;
+        let Self { candidate, settled, source, digest, last_good, since: _ } = self;
         let Loaded { suite, depends_on } = loader.load(&candidate.path, &source);
         let (handler, error) = match suite {
             Ok(suite) => {

@@ -211,7 +211,7 @@ pub(super) enum Scope<'a> {
 
 /// What a task gives.
 pub(super) enum Finished<S> {
-    /// A handler file was loaded by a load that began at `since`.
+    /// A handler file was loaded by a load that was decided on at `since`.
     File { state: Box<FileState<S>>, since: SystemTime },
     /// Helper modules were imported anew.
     Helpers,
@@ -221,7 +221,7 @@ pub(super) enum Finished<S> {
 
 impl<S: Send + Sync + 'static> Finished<S> {
     pub(super) fn run<L: Loader<Suite = S>>(load: Load<S>, loader: &L) -> Self {
-        let since = SystemTime::now();
+        let since = load.since;
         Self::File { state: Box::new(load.run(loader)), since }
     }
 

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::digest::{Digest, digest};
+use super::resource::Stamp;
 use crate::http::read_regular;
 
 /// The clock that gives files their times ticks this slowly.
@@ -28,7 +29,7 @@ pub(super) struct Helpers {
 enum Seen {
     /// With these bytes; `None`: there was no file.
     As(Option<Digest>),
-    /// It was written while it was imported.
+    /// It was written, or came to be there, while it was imported.
     Unsure,
 }
 
@@ -47,18 +48,25 @@ impl Helpers {
         changed
     }
 
-    /// Whether one of `used` was found to have changed after `since`: a load that began then may have the old one.
+    /// Whether one of `used` was found to have changed after `since`: a load of then may have the old one.
     pub(super) fn have_changed(&self, used: &[PathBuf], since: SystemTime) -> bool {
         used.iter().filter_map(|path| self.changed.get(path)).any(|&changed| changed >= since)
     }
 
-    /// Takes note of files that were imported by loads that began at `since`.
+    /// Takes note of files that were imported by loads that were decided on at `since`.
     pub(super) fn learn(&mut self, used: &[PathBuf], since: SystemTime) {
+        let before = since.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(TICK);
+        let before = i128::try_from(before.as_nanos()).unwrap_or(i128::MAX);
         for path in used {
             if !self.known.contains_key(path) {
-                let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
-                let unsure = modified.is_ok_and(|modified| modified + TICK >= since);
-                let seen = if unsure { Seen::Unsure } else { Seen::As(read(path)) };
+                let digest = read(path);
+                // Asked for after it was read. Not its modification time alone: a file that was written before and
+                // renamed since keeps that.
+                let touched = fs::metadata(path).map(|metadata| Stamp::of(&metadata).touched());
+                let seen = match touched {
+                    Ok(touched) if touched >= before => Seen::Unsure,
+                    _ => Seen::As(digest),
+                };
                 self.known.insert(path.clone(), seen);
             }
         }
@@ -91,5 +99,20 @@ mod tests {
         // Somebody may have imported it meanwhile.
         fs::write(&path, "old").unwrap();
         assert_eq!(helpers.take_changed(), [path]);
+    }
+
+    #[test]
+    fn what_was_renamed_over_a_file_since_its_import_began_is_imported_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, draft) = (folder.path().join("helper.py"), folder.path().join("draft"));
+        fs::write(&draft, "new").unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        fs::File::options().write(true).open(&draft).unwrap().set_modified(long_ago).unwrap();
+        let since = SystemTime::now();
+        fs::rename(&draft, &path).unwrap();
+        let mut helpers = Helpers::default();
+        helpers.learn(std::slice::from_ref(&path), since);
+        assert_eq!(helpers.take_changed(), std::slice::from_ref(&path));
+        assert_eq!(helpers.take_changed(), [] as [PathBuf; 0]);
     }
 }

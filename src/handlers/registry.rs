@@ -183,8 +183,12 @@ impl<L: Loader> Registry<L> {
         if !changed.is_empty() {
             files.renewals.push(Pending { changed: changed.clone().into(), renewal: Arc::clone(&renewal) });
         }
-        let (loads, missing) = files.look(&self.tree, scope, &mut report);
+        let (loads, mut missing) = files.look(&self.tree, scope, &mut report);
         self.load(&mut files, changed, &renewal, loads, &mut report);
+        if renewal.get().is_some() {
+            // What came too early for the helpers: if they were done before all else was, nobody calls again.
+            missing.extend(files.stale.iter().cloned());
+        }
         // What was missing may have been on its way from one name to another: it is looked for again now that
         // all else is done.
         let loads = files.look_again(&self.tree, missing, &mut report);

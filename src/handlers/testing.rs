@@ -30,7 +30,7 @@ struct Shared {
     loads: AtomicUsize,
     running: AtomicUsize,
     overlaps: AtomicUsize,
-    gate: Mutex<Option<Gate>>,
+    gates: Mutex<Vec<Gate>>,
 }
 
 /// Where the next load of a file stops.
@@ -73,13 +73,17 @@ impl StubLoader {
     pub fn block(&self, file: &'static str) -> Blocked {
         let (reached, reached_receiver) = mpsc::channel();
         let (open_sender, open) = mpsc::channel();
-        *self.shared.gate.lock() = Some(Gate { file, reached, open });
+        self.shared.gates.lock().push(Gate { file, reached, open });
         Blocked { reached: reached_receiver, open: open_sender }
     }
 
     fn pass_gate(&self, path: &Path) {
         // Unlocked while it waits: other loads go on.
-        let Some(gate) = self.shared.gate.lock().take_if(|gate| path.ends_with(gate.file)) else { return };
+        let gate = {
+            let mut gates = self.shared.gates.lock();
+            let Some(next) = gates.iter().position(|gate| path.ends_with(gate.file)) else { return };
+            gates.remove(next)
+        };
         gate.reached.send(()).expect("the test is gone");
         // An error: the test is over.
         let _ = gate.open.recv();

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use super::super::digest::digest;
+use super::super::file_state::{self, Examined};
 use super::super::map_file::MapProblem;
 use super::super::testing::{Place, StubLoader, TEST_LIMIT, served, text};
 use super::*;
@@ -285,6 +286,26 @@ fn a_new_file_waits_for_a_helper_that_is_being_renewed() {
 }
 
 #[test]
+fn a_file_that_came_too_early_is_loaded_when_its_helper_is_done_before_the_others() {
+    let place = Place::with(&[("a_wsh.py", "a needs h.py"), ("h.py", "1")]);
+    let registry = place.open();
+    place.write("h.py", "2");
+    place.write("b_wsh.py", "b");
+    let helper = place.loader.block("h.py");
+    let other = place.loader.block("b_wsh.py");
+    thread::scope(|scope| {
+        scope.spawn(|| registry.refresh());
+        // The helper was set aside, and `a` did not wait for it.
+        other.wait();
+        helper.release();
+        let after = registry.wait_for_generation(2, TEST_LIMIT).expect("a is not loaded again");
+        assert_eq!(served(&after), [("/a", "a needs h.py")], "b is still being loaded");
+    });
+    assert_eq!(place.loader.loads(), 3);
+    other.release();
+}
+
+#[test]
 fn a_file_whose_helper_is_renewed_while_it_is_loaded_is_loaded_again() {
     let place = Place::with(&[("a_wsh.py", "a needs h.py"), ("h.py", "1")]);
     let registry = place.open();
@@ -299,6 +320,31 @@ fn a_file_whose_helper_is_renewed_while_it_is_loaded_is_loaded_again() {
     let after = registry.wait_for_generation(before + 1, TEST_LIMIT).expect("a refresh");
     assert_eq!(text(&after, "/b").as_deref(), Some("b needs h.py"));
     assert_eq!(place.loader.loads(), loads + 1, "b again");
+}
+
+#[test]
+fn a_load_that_begins_after_its_helper_has_changed_since_it_was_ordered_is_done_again() {
+    let place = Place::with(&[("a_wsh.py", "a needs h.py"), ("h.py", "1")]);
+    let registry = place.open();
+    place.write("b_wsh.py", "b needs h.py");
+    let path = place.path("b_wsh.py");
+    // As when the thread of the load does not get to run before it is set aside.
+    let load = {
+        let mut files = registry.files.lock();
+        files.loading.insert(path.clone());
+        let candidate = registry.tree.candidate(&path).unwrap();
+        match file_state::examine(candidate, None, false) {
+            Examined::Load(load) => load,
+            _ => panic!("nothing to load"),
+        }
+    };
+    place.write("h.py", "2");
+    registry.refresh();
+    let loads = place.loader.loads();
+    let finished = Finished::run(load, &place.loader);
+    registry.came_late(path, finished);
+    assert_eq!(text(&registry.snapshot(), "/b").as_deref(), Some("b needs h.py"));
+    assert_eq!(place.loader.loads(), loads + 2, "it may have the old helper");
 }
 
 #[test]
