@@ -13,9 +13,11 @@ import os
 import re
 import stat
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
 from types import ModuleType
+from typing import ClassVar
 
 _OURS = {"wshost", "pywebsocket3", "mod_pywebsocket"}
 _STANDARD = {*sys.builtin_module_names, *getattr(sys, "stdlib_module_names", ())}
@@ -203,30 +205,47 @@ class Renewal:
     Whoever holds the old module objects keeps them.
     """
 
+    _lock = threading.Lock()
+    """Held while modules are taken out of `sys.modules` or put back; no code of theirs runs meanwhile."""
+    _open: ClassVar[list[Renewal]] = []
+    """Those that have not finished."""
+
     def __init__(self, changed: Iterable[str]) -> None:
         files = set(changed)
         for file in files:
             # Its time counts in seconds only: it may pass for that of the new source.
             with contextlib.suppress(OSError, NotImplementedError):
                 os.unlink(importlib.util.cache_from_source(file))
-        old = {name: module for name, module in list(sys.modules.items()) if _is_made_of(name, module, files)}
-        for name in old:
-            sys.modules.pop(name, None)
-        importlib.invalidate_caches()
         self._failed: dict[str, ModuleType] = {}
+        with self._lock:
+            old = {
+                name: module for name, module in list(sys.modules.items()) if _is_made_of(name, module, files)
+            }
+            for name in old:
+                sys.modules.pop(name, None)
+            for other in self._open:
+                # It must not put back what is imported anew here: that would be taken for the new one.
+                for name, module in list(other._failed.items()):
+                    if name in old or _is_made_of(name, module, files):
+                        old[name] = other._failed.pop(name)
+            self._open.append(self)
+        importlib.invalidate_caches()
         for name, module in old.items():
             try:
                 importlib.import_module(name)
             except Exception:
                 # The handlers that import it fail in the same way, and tell.
-                self._failed[name] = module
+                with self._lock:
+                    self._failed[name] = module
                 _bind(name, None)
 
     def finish(self) -> None:
         """Puts the modules back that do not load and whose files are there: the last good version stays."""
-        for name, module in self._failed.items():
-            if os.path.exists(module.__file__ or "") and sys.modules.setdefault(name, module) is module:
-                _bind(name, module)
+        with self._lock:
+            self._open.remove(self)
+            for name, module in self._failed.items():
+                if os.path.exists(module.__file__ or "") and sys.modules.setdefault(name, module) is module:
+                    _bind(name, module)
 
 
 def _is_made_of(name: str, module: ModuleType, files: set[str]) -> bool:

@@ -24,7 +24,8 @@ pub(super) struct Files<L: Loader> {
     pub(super) map: MapState,
     pub(super) helpers: Helpers,
     /// The files whose code runs at this moment, without anybody waiting for it.
-    pub(super) loading: BTreeSet<PathBuf>,
+    /// Each with when its load was ordered.
+    pub(super) loading: BTreeMap<PathBuf, SystemTime>,
     /// The files that need a helper module which has changed since they were loaded.
     pub(super) stale: BTreeSet<PathBuf>,
     /// The files to look at in the next refresh, whatever that is about.
@@ -42,7 +43,7 @@ impl<L: Loader> Files<L> {
             unreadable: Vec::new(),
             map: MapState::default(),
             helpers: Helpers::default(),
-            loading: BTreeSet::new(),
+            loading: BTreeMap::new(),
             stale: BTreeSet::new(),
             again: BTreeSet::new(),
             gone: BTreeSet::new(),
@@ -54,7 +55,7 @@ impl<L: Loader> Files<L> {
     pub(super) fn take_in(&mut self, path: PathBuf, finished: Finished<L::Suite>, report: &mut ReloadReport) {
         match finished {
             Finished::File { state, since } => {
-                self.helpers.learn(&state.depends_on, since);
+                self.learn(&state.depends_on, since);
                 if self.helpers.have_changed(&state.depends_on, since) {
                     // It took so long that a helper was renewed meanwhile.
                     self.stale.insert(path.clone());
@@ -68,10 +69,20 @@ impl<L: Loader> Files<L> {
             }
             // The files that need it are still stale.
             Finished::Helpers => {}
-            Finished::TooEarly => {
+            Finished::TooEarly { imported } => {
+                if let Some((depends_on, since)) = imported {
+                    self.learn(&depends_on, since);
+                }
                 self.stale.insert(path);
             }
         }
+    }
+
+    /// Takes note of the helpers of a load that was ordered at `since`. It may have got them from another one that
+    /// was ordered earlier and still runs.
+    fn learn(&mut self, depends_on: &[PathBuf], since: SystemTime) {
+        let earliest = self.loading.values().copied().fold(since, SystemTime::min);
+        self.helpers.learn(depends_on, earliest);
     }
 
     /// Brings what is known about the files up to date as far as that needs no code of theirs; gives the
@@ -158,7 +169,7 @@ impl<L: Loader> Files<L> {
         report: &mut ReloadReport,
     ) -> bool {
         let path = candidate.path.clone();
-        if self.loading.contains(&path) {
+        if self.loading.contains_key(&path) {
             return true;
         }
         let stale = self.stale.contains(&path);
@@ -215,8 +226,9 @@ pub(super) enum Finished<S> {
     File { state: Box<FileState<S>>, since: SystemTime },
     /// Helper modules were imported anew.
     Helpers,
-    /// A handler file waits for its helper modules.
-    TooEarly,
+    /// A handler file waits for its helper modules. If it was loaded nevertheless: what it imports, and when its load
+    /// was ordered.
+    TooEarly { imported: Option<(Vec<PathBuf>, SystemTime)> },
 }
 
 impl<S: Send + Sync + 'static> Finished<S> {
@@ -225,11 +237,19 @@ impl<S: Send + Sync + 'static> Finished<S> {
         Self::File { state: Box::new(load.run(loader)), since }
     }
 
+    /// Not to be served: one of its helpers was being renewed.
+    pub(super) fn too_early(self) -> Self {
+        match self {
+            Self::File { state, since } => Self::TooEarly { imported: Some((state.depends_on, since)) },
+            other => other,
+        }
+    }
+
     /// Whether it is a file that imports one of `helpers`.
     pub(super) fn depends_on_any(&self, helpers: &[PathBuf]) -> bool {
         match self {
             Self::File { state, .. } => state.depends_on.iter().any(|helper| helpers.contains(helper)),
-            Self::Helpers | Self::TooEarly => false,
+            Self::Helpers | Self::TooEarly { .. } => false,
         }
     }
 }

@@ -209,6 +209,7 @@ impl<L: Loader> Registry<L> {
         report: &mut ReloadReport,
     ) {
         let mut tasks = Vec::new();
+        let ordered: BTreeMap<_, _> = loads.iter().map(|load| (load.path().to_owned(), load.since)).collect();
         if let Some(first) = changed.first().cloned() {
             let (loader, renewal) = (Arc::clone(&self.loader), Arc::clone(renewal));
             tasks.push(Task {
@@ -228,12 +229,12 @@ impl<L: Loader> Registry<L> {
                 run: Box::new(move || {
                     let pending: Vec<_> = renewals.iter().filter(|pending| !pending.is_done()).collect();
                     if is_stale && !pending.is_empty() {
-                        return Finished::TooEarly;
+                        return Finished::TooEarly { imported: None };
                     }
                     let finished = Finished::run(load, &*loader);
                     // What a new file imports is known now: it may have got a module that is being renewed.
                     if pending.iter().any(|pending| finished.depends_on_any(&pending.changed)) {
-                        return Finished::TooEarly;
+                        return finished.too_early();
                     }
                     finished
                 }),
@@ -250,6 +251,7 @@ impl<L: Loader> Registry<L> {
         };
         match tasks::run(tasks, late) {
             Ok(outcome) => {
+                files.loading.extend(ordered.into_iter().filter(|(path, _)| outcome.late.contains(path)));
                 for (path, finished) in outcome.done {
                     files.take_in(path, finished, report);
                 }
@@ -260,7 +262,6 @@ impl<L: Loader> Registry<L> {
                         path.display()
                     );
                 }
-                files.loading.extend(outcome.late);
             }
             Err(error) => tracing::error!(
                 target: "wshost.reload",

@@ -1,14 +1,16 @@
 """Saving the modules that handlers import, and what a new version takes over from the old one."""
 
+import importlib
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from serving import REPOSITORY, SECONDS, Server, Start, handler, program, wait_until, write
 from test_reload import after, renamed_over
 
-from wshost._helpers import depends_on
+from wshost._helpers import Renewal, depends_on
 
 PATH = "import os, sys\nsys.path[:0] = [p for p in [os.path.dirname(__file__)] if p not in sys.path]\n"
 
@@ -135,6 +137,22 @@ def test_a_helper_that_fails_leaves_the_old_version_and_recovers(start: Start, t
     assert server.ask("/b") == "one", "the last good version of the helper"
     after(server, lambda: renamed_over(helper, "VALUE = 'two'\n"), "Reloaded .*changed /a")
     assert server.ask("/a") == server.ask("/b") == "two"
+
+
+def test_a_renewal_that_ends_late_does_not_undo_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = "renewed_twice"
+    helper = write(tmp_path, f"{name}.py", "VALUE = 'old'\n")
+    monkeypatch.setitem(sys.modules, name, importlib.import_module(name))
+    renewals = []
+    for source in ("def (:\n", "VALUE = 'repaired'\n"):
+        renamed_over(helper, source)
+        renewals.append(Renewal([str(helper)]))
+    for renewal in renewals:
+        renewal.finish()
+    assert importlib.import_module(name).VALUE == "repaired"
 
 
 def test_a_helper_that_is_missing_may_come_later(start: Start, tmp_path: Path) -> None:

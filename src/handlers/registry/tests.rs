@@ -331,7 +331,7 @@ fn a_load_that_begins_after_its_helper_has_changed_since_it_was_ordered_is_done_
     // As when the thread of the load does not get to run before it is set aside.
     let load = {
         let mut files = registry.files.lock();
-        files.loading.insert(path.clone());
+        files.loading.insert(path.clone(), SystemTime::now());
         let candidate = registry.tree.candidate(&path).unwrap();
         match file_state::examine(candidate, None, false) {
             Examined::Load(load) => load,
@@ -345,6 +345,30 @@ fn a_load_that_begins_after_its_helper_has_changed_since_it_was_ordered_is_done_
     registry.came_late(path, finished);
     assert_eq!(text(&registry.snapshot(), "/b").as_deref(), Some("b needs h.py"));
     assert_eq!(place.loader.loads(), loads + 2, "it may have the old helper");
+}
+
+#[test]
+fn a_helper_that_changed_since_another_running_load_may_have_imported_it_is_renewed() {
+    let place = Place::with(&[("h.py", "1")]);
+    let registry = place.open();
+    place.write("a_wsh.py", "a needs h.py");
+    let blocked = place.loader.block("a_wsh.py");
+    registry.refresh();
+    blocked.wait();
+    // `a` may have imported it, and `b` gets what `a` has.
+    place.write("h.py", "2");
+    place.write("b_wsh.py", "b needs h.py");
+    let order = SystemTime::now() + Duration::from_secs(1);
+    let mut files = registry.files.lock();
+    let candidate = registry.tree.candidate(&place.path("b_wsh.py")).unwrap();
+    let Examined::Load(mut load) = file_state::examine(candidate, None, false) else { panic!("no load") };
+    // Long after the helper was saved.
+    load.since = order;
+    let finished = Finished::run(load, &place.loader);
+    files.take_in(place.path("b_wsh.py"), finished, &mut ReloadReport::default());
+    assert_eq!(files.helpers.take_changed(), [place.path("h.py")]);
+    drop(files);
+    blocked.release();
 }
 
 #[test]
