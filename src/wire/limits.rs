@@ -50,7 +50,8 @@ pub struct Share {
 }
 
 impl Share {
-    /// Counts a message that has so many bytes now. An error changes nothing.
+    /// Counts a message that has so many bytes now. An error gives back what it had: the message is not to be finished, and
+    /// others that grow at the same moment are.
     pub fn grow_to(&mut self, bytes: u64) -> Result<(), TotalExceeded> {
         if bytes <= SMALL.max(self.bytes) {
             return Ok(());
@@ -60,8 +61,10 @@ impl Share {
             *self = Self { bytes: 0, counter: Some(counter) };
         }
         let more = bytes - self.bytes;
-        if counter.fetch_add(more, Ordering::Relaxed).saturating_add(more) > max_total_message_size() {
-            counter.fetch_sub(more, Ordering::Relaxed);
+        let limit = max_total_message_size();
+        let sum = |held: u64| held.checked_add(more).filter(|sum| *sum <= limit);
+        if counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_err() {
+            *self = Self::default();
             return Err(TotalExceeded);
         }
         self.bytes = bytes;
@@ -127,10 +130,12 @@ mod tests {
         assert_eq!((first.grow_to(1 << 20), held()), (Ok(()), 1 << 20));
         let mut second = Share::default();
         assert_eq!((second.grow_to(SMALL + 1), held()), (Err(TotalExceeded), 1 << 20));
-        assert_eq!(first.grow_to((1 << 20) + 1), Err(TotalExceeded));
-        assert_eq!(second.grow_to(u64::MAX), Err(TotalExceeded));
+        // What is refused makes room for others at once.
+        assert_eq!((first.grow_to((1 << 20) + 1), held()), (Err(TotalExceeded), 0));
+        assert_eq!((second.grow_to(u64::MAX), held()), (Err(TotalExceeded), 0));
+        assert_eq!((first.grow_to(SMALL + 1), held()), (Ok(()), SMALL + 1));
         drop(first);
-        assert_eq!((second.grow_to(SMALL + 1), held()), (Ok(()), SMALL + 1));
+        assert_eq!((second.grow_to(1 << 20), held()), (Ok(()), 1 << 20));
         drop((small, second));
         assert_eq!(held(), 0);
         set_max_total_message_size(DEFAULT_MAX_TOTAL_MESSAGE_SIZE);

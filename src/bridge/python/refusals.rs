@@ -24,7 +24,12 @@ pub fn too_big(py: Python<'_>, limit: u64) -> PyErr {
 /// The message of a connection that has no room among those of all others. It is one record of the log.
 pub fn total_exceeded(py: Python<'_>) -> PyErr {
     let limit = max_total_message_size();
-    refused(py, &format!("All messages are larger than {limit} bytes together (--max-total-message-size)"))
+    refused(
+        py,
+        &format!(
+            "All messages that are being received would exceed {limit} bytes (--max-total-message-size)"
+        ),
+    )
 }
 
 /// A message that there is no memory for. It is one record of the log.
