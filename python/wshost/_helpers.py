@@ -217,12 +217,14 @@ class Renewal:
             with contextlib.suppress(OSError, NotImplementedError):
                 os.unlink(importlib.util.cache_from_source(file))
         self._failed: dict[str, ModuleType] = {}
+        # Before the lock is taken: what has no file may have code that is asked for one.
+        made = [
+            (name, module) for name, module in list(sys.modules.items()) if _is_made_of(name, module, files)
+        ]
         with self._lock:
-            old = {
-                name: module for name, module in list(sys.modules.items()) if _is_made_of(name, module, files)
-            }
+            old = {name: module for name, module in made if sys.modules.get(name) is module}
             for name in old:
-                sys.modules.pop(name, None)
+                del sys.modules[name]
             for other in self._open:
                 # It must not put back what is imported anew here: that would be taken for the new one.
                 for name, module in list(other._failed.items()):
@@ -246,6 +248,15 @@ class Renewal:
             for name, module in self._failed.items():
                 if os.path.exists(module.__file__ or "") and sys.modules.setdefault(name, module) is module:
                     _bind(name, module)
+
+
+def _begin_child() -> None:
+    """A forked child has no thread that would let go of the lock, or finish what its parent has begun."""
+    Renewal._lock = threading.Lock()
+    Renewal._open = []
+
+
+os.register_at_fork(after_in_child=_begin_child)
 
 
 def _is_made_of(name: str, module: ModuleType, files: set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -371,3 +372,17 @@ def test_the_chat_keeps_its_clients_when_it_is_edited(start: Start, tmp_path: Pa
             assert second.recv(SECONDS) == first.recv(SECONDS) == "guest 2 is here"
             first.send("hello")
             assert second.recv(SECONDS) == "guest 1: hello"
+
+
+def test_a_child_that_is_forked_while_helpers_are_renewed_renews_its_own() -> None:
+    with Renewal._lock:
+        child = os.fork()
+        if child == 0:
+            try:
+                # Ended if it waits for a lock that nobody lets go of.
+                signal.alarm(int(SECONDS))
+                Renewal([]).finish()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
