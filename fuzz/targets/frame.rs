@@ -1,15 +1,16 @@
 //! Frame headers, masking and the body of close frames.
 
 use wshost::websocket::close;
-use wshost::websocket::frame::{FrameHeader, HeaderStep, LengthError, mask_bit, opcode, parse_header};
+use wshost::websocket::frame::{FrameHeader, HeaderStep, LengthError, opcode, parse_header};
 use wshost::websocket::mask::{apply_mask, apply_repeated_key};
+use wshost::websocket::reader::{FrameReader, FrameRefusal};
 
 /// Takes `data` as a frame.
 pub fn run(data: &[u8]) {
     let whole = parse_header(data);
     assert_eq!(whole, model(data), "what RFC 6455 section 5.2 says");
     assert_eq!(read_by_need(data), whole, "read in the steps that were asked for");
-    assert_eq!(mask_bit(data), data.get(1).map(|second| second & 0x80 != 0));
+    check_reader(data, whole);
     let Ok(HeaderStep::Done { header, length }) = whole else { return };
     assert_eq!(parse_header(&data[..length]), whole, "nothing behind the header is looked at");
     check_encoding(header, &data[..length]);
@@ -19,6 +20,26 @@ pub fn run(data: &[u8]) {
     }
     if header.opcode == opcode::CLOSE {
         check_close(payload);
+    }
+}
+
+/// The rules for what is taken add to the grammar, and change nothing of it.
+fn check_reader(data: &[u8], whole: Result<HeaderStep, LengthError>) {
+    let masked = data.get(1).is_some_and(|second| second & 0x80 != 0);
+    let read = |masked, limit| FrameReader { masked, limit }.read(data);
+    assert_eq!(read(masked, u64::MAX), whole.map_err(FrameRefusal::Length));
+    if data.len() >= 2 {
+        assert_eq!(read(!masked, u64::MAX), Err(FrameRefusal::WrongMasking));
+    }
+    if let Ok(HeaderStep::Done { header, length }) = whole
+        && let Some(limit) = header.payload_length.checked_sub(1)
+    {
+        let payload_length = header.payload_length;
+        assert_eq!(
+            read(masked, limit),
+            Err(FrameRefusal::TooLarge { header_length: length, payload_length })
+        );
+        assert_eq!(read(masked, payload_length), whole.map_err(FrameRefusal::Length));
     }
 }
 

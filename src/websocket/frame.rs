@@ -94,7 +94,7 @@ pub enum HeaderStep {
 ///
 /// pywebsocket refuses a frame for its mask bit before it waits for the rest of the header; with this a caller can too.
 #[must_use]
-pub fn mask_bit(bytes: &[u8]) -> Option<bool> {
+pub(super) fn mask_bit(bytes: &[u8]) -> Option<bool> {
     bytes.get(1).map(|second| second & MASK != 0)
 }
 

@@ -10,6 +10,7 @@ pub mod header;
 pub mod mask;
 pub mod memory;
 pub mod message;
+pub mod reader;
 #[cfg(test)]
 mod testing;
 pub mod utf8;

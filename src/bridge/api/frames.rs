@@ -16,9 +16,10 @@ use crate::bridge::python::logging::{Level, repr};
 use crate::bridge::python::refusals;
 use crate::locks::Lock;
 use crate::websocket::close::{CloseCodeError, encode_body};
-use crate::websocket::frame::{FrameHeader, HeaderStep, opcode, parse_header};
+use crate::websocket::frame::{FrameHeader, HeaderStep, opcode};
 use crate::websocket::mask::apply_mask;
-use crate::wire::limits::Share;
+use crate::websocket::reader::{FrameReader, FrameRefusal};
+use crate::wire::limits::{Share, max_message_size};
 use crate::wire::socket::RawFrame;
 
 /// Largest payload that fits a length field (RFC 6455 section 5.2: below 2^63).
@@ -365,22 +366,15 @@ pub fn create_closing_handshake_body<'py>(
 pub(crate) fn receive_frame(
     py: Python<'_>,
     receive: &mut dyn FnMut(u64) -> PyResult<Vec<u8>>,
-    masked: bool,
-    limit: u64,
+    reader: FrameReader,
 ) -> PyResult<RawFrame> {
     let mut head = Vec::with_capacity(14);
     let header = loop {
-        if head.len() >= 2 && (head[1] & 0x80 != 0) != masked {
-            return Err(wrong_masking(py));
-        }
-        match parse_header(&head).map_err(|error| INVALID_FRAME.error(py, error.to_string()))? {
+        match reader.read(&head).map_err(|refusal| refused(py, refusal))? {
             HeaderStep::Done { header, .. } => break header,
             HeaderStep::Need(total) => head.extend(receive((total - head.len()) as u64)?),
         }
     };
-    if header.payload_length > limit {
-        return Err(refusals::too_big(py, limit));
-    }
     let mut payload = match header.payload_length {
         0 => Vec::new(),
         length => receive(length)?,
@@ -393,10 +387,12 @@ pub(crate) fn receive_frame(
     Ok(RawFrame { header, payload, share })
 }
 
-pub(crate) fn wrong_masking(py: Python<'_>) -> PyErr {
-    // pywebsocket: so it spells it.
-    let text = "Mask bit on the received frame did'nt match masking configuration for received frames";
-    INVALID_FRAME.error(py, text)
+/// The exception for a frame that is not taken.
+pub(crate) fn refused(py: Python<'_>, refusal: FrameRefusal) -> PyErr {
+    match refusal {
+        FrameRefusal::TooLarge { .. } => refusals::too_big(py, max_message_size()),
+        FrameRefusal::WrongMasking | FrameRefusal::Length(_) => INVALID_FRAME.error(py, refusal.to_string()),
+    }
 }
 
 /// What the reference logs before it waits for a frame.
@@ -488,7 +484,7 @@ pub fn parse_frame<'py>(
     if fine {
         logger.call_method1("log", (Level::Fine as i32, FRAME_WANTED))?;
     }
-    let frame = receive_frame(py, &mut receive, masked, crate::wire::limits::max_message_size())?;
+    let frame = receive_frame(py, &mut receive, FrameReader { masked, limit: max_message_size() })?;
     let mut failed = None;
     report_header(py, &frame.header, fine, |level, text| {
         if matches!(level, Level::Fine) || ws_version >= 13 {

@@ -13,7 +13,8 @@ use crate::websocket::mask::apply_mask;
 use crate::websocket::memory;
 use crate::websocket::utf8::Utf8Progress;
 use crate::wire::limits::Share;
-use crate::wire::socket::{FrameReadError, READ_AHEAD, RawFrame, Socket};
+use crate::wire::socket::received::{FrameReadError, RawFrame};
+use crate::wire::socket::{READ_AHEAD, Socket};
 use crate::wire::transport::Duplex;
 
 /// How much memory a payload gets before its bytes arrive. A peer that announces 2^62 bytes costs no more.

@@ -25,6 +25,7 @@ use crate::bridge::python::refusals;
 use crate::websocket::frame::{FrameHeader, opcode};
 use crate::websocket::memory;
 use crate::websocket::message::{Assembler, Complete, FragmentError};
+use crate::websocket::reader::FrameReader;
 use crate::websocket::utf8::Utf8Progress;
 use crate::wire::limits::{Share, max_message_size};
 use crate::wire::socket::{FrameReadError, READ_AHEAD, RawFrame};
@@ -50,9 +51,7 @@ impl Stream {
         match error {
             FrameReadError::Eof { wanted } => Self::closed_by_peer(connection, wanted),
             FrameReadError::Io { wanted, source } => Self::broken(py, wanted, &os_error(py, &source)),
-            FrameReadError::WrongMasking => frames::wrong_masking(py),
-            FrameReadError::Length(error) => INVALID_FRAME.error(py, error.to_string()),
-            FrameReadError::TooLarge => refusals::too_big(py, max_message_size()),
+            FrameReadError::Refused(refusal) => frames::refused(py, refusal),
             FrameReadError::NotUtf8(text) => not_utf8(py, &text),
             FrameReadError::NoMemory => refusals::no_memory(py),
             FrameReadError::TotalExceeded => refusals::total_exceeded(py),
@@ -101,17 +100,21 @@ impl Stream {
         self.read_frame_unreported(py)
     }
 
+    /// Which frames are taken.
+    fn reader(&self, py: Python<'_>) -> PyResult<FrameReader> {
+        Ok(FrameReader { masked: self.is_on(py, Switch::UnmaskReceive)?, limit: max_message_size() })
+    }
+
     fn read_frame_unreported(&self, py: Python<'_>) -> PyResult<RawFrame> {
         let connection = self.connection(py)?;
-        let masked = self.is_on(py, Switch::UnmaskReceive)?;
-        let limit = max_message_size();
+        let reader = self.reader(py)?;
         let frame = if let Ok(own) = connection.cast_exact::<Connection>() {
             let socket = &own.get().socket;
-            detached(py, || socket.read_frame(masked, limit))
+            detached(py, || socket.read_frame(reader))
                 .map_err(|error| Self::read_error(&connection, error))?
         } else {
             let mut receive = |length| Self::read_exactly(&connection, length);
-            frames::receive_frame(py, &mut receive, masked, limit)?
+            frames::receive_frame(py, &mut receive, reader)?
         };
         frames::report_header(py, &frame.header, self.fine, |level, text| LOG.log(py, level, || text));
         Ok(frame)
@@ -179,12 +182,11 @@ impl Stream {
             return self.read_frame_unreported(py).map(Next::Frame).map(Some);
         };
         let socket = &own.get().socket;
-        let masked = self.is_on(py, Switch::UnmaskReceive)?;
-        let limit = max_message_size();
+        let reader = self.reader(py)?;
         let mut buffer = [0; READ_AHEAD];
-        let mut found = socket.buffered_frame(masked, limit, &mut buffer);
+        let mut found = socket.buffered_frame(reader, &mut buffer);
         if found.is_none() {
-            found = detached(py, || socket.begin_frame(masked, limit, &mut buffer))
+            found = detached(py, || socket.begin_frame(reader, &mut buffer))
                 .map_err(|error| Self::read_error(&connection, error))?;
         }
         let Some(frame) = found else { return Ok(None) };

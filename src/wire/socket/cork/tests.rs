@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::super::READ_AHEAD;
 use super::*;
 use crate::handover::Transport;
+use crate::websocket::reader::FrameReader;
 
 /// How long a test waits for what must happen.
 const BOUND: Duration = Duration::from_secs(30);
@@ -84,7 +85,7 @@ fn what_is_written_as_the_last_needs_nobody() {
 fn nothing_is_kept_back_while_the_peer_is_waited_for() {
     type Wait = fn(&Socket);
     let waits: [Wait; 3] = [
-        |socket| drop(socket.begin_frame(true, 0, &mut [0; READ_AHEAD])),
+        |socket| drop(socket.begin_frame(FrameReader { masked: true, limit: 0 }, &mut [0; READ_AHEAD])),
         |socket| drop(socket.read_some(1)),
         |socket| drop(socket.read_exactly(1)),
     ];
