@@ -25,7 +25,10 @@ use crate::bridge::python::interruptible::interruptible;
 use crate::bridge::python::thread::attach_as_thread;
 use crate::bridge::run::dispatch::Dispatcher;
 use crate::bridge::run::host::PythonHost;
-use crate::config::{ClientAuth, Config, ListenConfig, PingConfig, PolicyConfig, Secret, TlsConfig};
+use crate::config::{
+    ClientAuth, Config, DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_MAX_TOTAL_MESSAGE_SIZE, ListenConfig, PingConfig,
+    PolicyConfig, Secret, TlsConfig,
+};
 use crate::deadline;
 use crate::descriptors;
 use crate::error::StartError;
@@ -37,6 +40,7 @@ use crate::panics;
 use crate::per_process::{Inherited, Process};
 use crate::server::{self, Asked, Listeners};
 use crate::shutdown;
+use crate::wire::limits::Limits;
 
 /// How often a serving thread looks whether Python has a signal for it, such as Ctrl-C.
 const SIGNAL_PERIOD: Duration = Duration::from_millis(50);
@@ -48,6 +52,7 @@ pub struct Server {
     registry: Arc<Registry<PythonLoader>>,
     on_error: Option<Py<PyAny>>,
     options: Arc<Options>,
+    limits: Arc<Limits>,
     /// `None` once closed.
     listeners: Lock<Option<Listeners>>,
     /// A child that is forked has the sockets, but does not serve: what its parent's thread does is not the child's.
@@ -77,6 +82,20 @@ fn ping_config(options: &Bound<'_, PyAny>) -> PyResult<Option<PingConfig>> {
         return Err(PyValueError::new_err("ping_timeout must be more than 0 seconds"));
     }
     Ok((!interval.is_zero()).then_some(PingConfig { interval, timeout }))
+}
+
+/// What `options` say about the size of messages: `max_message_size` and `max_total_message_size`, in bytes.
+fn limits(options: &Bound<'_, PyAny>) -> PyResult<Arc<Limits>> {
+    let bytes = |name, default: u64| {
+        options.getattr_opt(name)?.map_or(Ok(default), |value| {
+            value.extract().map_err(|_| {
+                PyValueError::new_err(format!("{name} must be a number of bytes, such as {default}"))
+            })
+        })
+    };
+    let max_message_size = bytes("max_message_size", DEFAULT_MAX_MESSAGE_SIZE)?;
+    let max_total_message_size = bytes("max_total_message_size", DEFAULT_MAX_TOTAL_MESSAGE_SIZE)?;
+    Ok(Limits::new(max_message_size, max_total_message_size))
 }
 
 /// What `options` say about TLS, by pywebsocket's names.
@@ -121,6 +140,9 @@ impl Server {
     /// TLS is that of `use_tls`, `certificate`, `private_key`, `tls_client_auth`, `tls_client_cert_optional` and
     /// `tls_client_ca` at the time of this call.
     ///
+    /// What peers may make it hold is `max_message_size` and `max_total_message_size`, in bytes; they are asked whether they
+    /// are there as `ping_interval` and `ping_timeout` say, in seconds. Likewise read at the time of this call.
+    ///
     /// Raises `OSError` when no address can be had, its subclass `ssl.SSLError` when a certificate cannot be used.
     /// `on_error(exception, client_address)` is called on the
     /// connection's thread with what a handler raised.
@@ -155,6 +177,7 @@ impl Server {
             ..Config::default()
         };
         config.handlers.reload = reload;
+        let limits = limits(options.bind(py))?;
         let files = config.clone();
         let checked = interruptible(py, move || server::check_certificates(&files))?;
         checked.map_err(|error| ssl_error(py, &error))?;
@@ -167,6 +190,7 @@ impl Server {
             registry,
             on_error,
             options: Arc::new(Options(options)),
+            limits,
             listeners: Lock::new(Some(listeners)),
             state: Inherited::new(State::default),
         })
@@ -249,7 +273,7 @@ impl Server {
         let (watcher, runtime) = detached(py, start).map_err(|error| start_error(&error))?;
         let giver =
             python::logging::Giver::start().map_err(|error| start_error(&StartError::Runtime(error)))?;
-        let host = PythonHost::new(Arc::clone(&self.registry))
+        let host = PythonHost::new(Arc::clone(&self.registry), Arc::clone(&self.limits))
             .pinging(self.config.ping)
             .reporting_to(self.on_error.as_ref().map(|function| function.clone_ref(py)));
         let config = Arc::clone(&self.config);

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::OnceLock;
 
-use crate::{bridge, handlers, logging, per_process, shutdown, status, threads, websocket, wire, writer};
+use crate::{bridge, handlers, logging, per_process, shutdown, status, websocket, wire, writer};
 
 /// From now on children get their own. An error: there is no memory for that.
 pub fn prepare() -> io::Result<()> {
@@ -43,7 +43,6 @@ fn renew() {
     writer::renew_after_fork();
     logging::renew_after_fork();
     bridge::renew_after_fork();
-    threads::renew_after_fork();
     wire::renew_after_fork();
     handlers::renew_after_fork();
     status::renew_after_fork();

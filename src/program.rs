@@ -15,8 +15,7 @@ use crate::error::StartError;
 use crate::handlers::{self, Monitor, Registry};
 use crate::server::ReadyDescriptor;
 use crate::status::Status;
-use crate::threads::running;
-use crate::wire::limits;
+use crate::wire::limits::Limits;
 use crate::{check, descriptors, logging, panics, python_files, replay, scaffold, server};
 
 /// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
@@ -84,11 +83,8 @@ fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartEr
         logging::tail::keep();
     }
     python::logging::forward_to_log(&config.log)?;
-    if let Some(interval) = config.thread_monitor {
-        running::monitor(interval).map_err(StartError::Runtime)?;
-    }
-    limits::set_max_message_size(config.max_message_size);
-    limits::set_max_total_message_size(config.max_total_message_size);
+    let limits = Limits::new(config.max_message_size, config.max_total_message_size);
+    limits.hold_for_others();
     // Before the handlers: an address that is taken is reported at once.
     let listeners = server::Listeners::bind(&config.listen)?;
     let loader = PythonLoader::new(config.handlers.encoding.clone())?;
@@ -101,7 +97,10 @@ fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartEr
     };
     let refreshed = Arc::clone(&registry);
     let on_hangup = move || refreshed.refresh().log(&refreshed.snapshot());
-    let host = Arc::new(PythonHost::new(registry).pinging(config.ping));
+    let host = Arc::new(PythonHost::new(registry, limits).pinging(config.ping));
+    if let Some(interval) = config.thread_monitor {
+        host.monitor_threads(interval).map_err(StartError::Runtime)?;
+    }
     let monitor: Arc<dyn Monitor> = host.clone();
     let status = Status::bind(&config, monitor)?;
     server::serve(config, listeners, host, on_hangup, status, ready)

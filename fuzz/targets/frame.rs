@@ -37,7 +37,7 @@ fn check_reader(data: &[u8], whole: Result<HeaderStep, LengthError>) {
         let payload_length = header.payload_length;
         assert_eq!(
             read(masked, limit),
-            Err(FrameRefusal::TooLarge { header_length: length, payload_length })
+            Err(FrameRefusal::TooLarge { header_length: length, payload_length, limit })
         );
         assert_eq!(read(masked, payload_length), whole.map_err(FrameRefusal::Length));
     }

@@ -27,5 +27,5 @@ pub(crate) fn prepare_for_forks() {
 /// Gives this process, a forked child, its own of what each process has one of.
 pub(crate) fn renew_after_fork() {
     python::detach::GATE.renew();
-    run::connections::TABLE.renew();
+    run::connections::SERVERS.renew();
 }

@@ -27,12 +27,14 @@ pub enum FrameRefusal {
     #[error(transparent)]
     Length(#[from] LengthError),
     /// The payload is larger than the limit.
-    #[error("the payload of {payload_length} bytes is larger than the limit")]
+    #[error("the payload of {payload_length} bytes is larger than {limit}")]
     TooLarge {
         /// Bytes of the header.
         header_length: usize,
-        /// Bytes of payload behind it.
+        /// Bytes of payload after it.
         payload_length: u64,
+        /// How many there may be.
+        limit: u64,
     },
 }
 
@@ -61,7 +63,8 @@ impl FrameReader {
             && header.payload_length > self.limit
         {
             let payload_length = header.payload_length;
-            return Err(FrameRefusal::TooLarge { header_length: length, payload_length });
+            let limit = self.limit;
+            return Err(FrameRefusal::TooLarge { header_length: length, payload_length, limit });
         }
         Ok(step)
     }
@@ -78,7 +81,7 @@ mod tests {
         let long = [0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0];
         let large = [0x82, 0xfe, 0x03, 0xe9, 1, 2, 3, 4];
         let plain = [0x82, 0x7f, 0x80, 0, 0, 0, 0, 0, 0, 0];
-        let too_large = FrameRefusal::TooLarge { header_length: 8, payload_length: 1001 };
+        let too_large = FrameRefusal::TooLarge { header_length: 8, payload_length: 1001, limit: 1000 };
         for (bytes, refusal) in [
             (&long[..], FrameRefusal::Length(LengthError)),
             (&large[..], too_large),

@@ -1,71 +1,90 @@
-//! Limits that hold for the whole process, foreign connections included.
+//! What the peers of a server may make it hold.
 
-use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use crate::config::{DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_MAX_TOTAL_MESSAGE_SIZE};
-use crate::per_process::PerProcess;
+use crate::per_process::{Inherited, Process};
 use crate::wire::trim;
-
-static MAX_MESSAGE_SIZE: AtomicU64 = AtomicU64::new(DEFAULT_MAX_MESSAGE_SIZE);
-
-static MAX_TOTAL_MESSAGE_SIZE: AtomicU64 = AtomicU64::new(DEFAULT_MAX_TOTAL_MESSAGE_SIZE);
-
-/// What all [`Share`]s have. A forked child begins with none: the connections are its parent's.
-pub(crate) static HELD: PerProcess<AtomicU64> = PerProcess::new(AtomicU64::new(0), || AtomicU64::new(0));
 
 /// Smaller messages are not counted, so that they cost nothing; what they take is bounded by the threads there are.
 const SMALL: u64 = 64 << 10;
 
-/// Largest message in bytes, after inflating.
-pub fn max_message_size() -> u64 {
-    MAX_MESSAGE_SIZE.load(Ordering::Relaxed)
+/// What holds for connections that no server has, if a program has said so.
+static FOR_OTHERS: OnceLock<Arc<Limits>> = OnceLock::new();
+
+/// What holds for them otherwise.
+pub(crate) static DEFAULT: LazyLock<Arc<Limits>> =
+    LazyLock::new(|| Limits::new(DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_MAX_TOTAL_MESSAGE_SIZE));
+
+/// The limits of a server, and what its connections have of them.
+pub struct Limits {
+    max_message_size: u64,
+    max_total_message_size: u64,
+    /// What all [`Share`]s have. A forked child begins with none: the connections are its parent's.
+    held: Inherited<AtomicU64>,
 }
 
-/// Sets the largest message (`--max-message-size`).
-pub fn set_max_message_size(bytes: u64) {
-    MAX_MESSAGE_SIZE.store(bytes, Ordering::Relaxed);
-}
+impl Limits {
+    /// The largest message in bytes, after inflating (`--max-message-size`), and how many bytes all messages that are being
+    /// received may have together (`--max-total-message-size`).
+    #[must_use]
+    pub fn new(max_message_size: u64, max_total_message_size: u64) -> Arc<Self> {
+        Arc::new(Self { max_message_size, max_total_message_size, held: Inherited::new(AtomicU64::default) })
+    }
 
-/// How many bytes all messages that are being received may have together.
-pub fn max_total_message_size() -> u64 {
-    MAX_TOTAL_MESSAGE_SIZE.load(Ordering::Relaxed)
-}
+    /// Those of connections that no server has, such as those that handlers make themselves.
+    #[must_use]
+    pub fn for_others() -> &'static Arc<Self> {
+        FOR_OTHERS.get().unwrap_or_else(|| &DEFAULT)
+    }
 
-/// Sets how many bytes all messages that are being received may have together (`--max-total-message-size`).
-pub fn set_max_total_message_size(bytes: u64) {
-    MAX_TOTAL_MESSAGE_SIZE.store(bytes, Ordering::Relaxed);
+    /// Makes these the ones of connections that no server has, unless others are. Before handlers run.
+    pub fn hold_for_others(self: &Arc<Self>) {
+        // Set already: there is one program in a process.
+        let _ = FOR_OTHERS.set(Arc::clone(self));
+    }
+
+    /// The largest message in bytes, after inflating.
+    #[must_use]
+    pub fn max_message_size(&self) -> u64 {
+        self.max_message_size
+    }
 }
 
 /// All messages that are being received would have more bytes together than they may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TotalExceeded;
+pub struct TotalExceeded {
+    /// How many they may have.
+    pub limit: u64,
+}
 
-/// What one message that is being received has of [`max_total_message_size`]; dropping it gives that back.
-#[derive(Debug, Default)]
+/// What one message that is being received has of its server's [`Limits`]; dropping it gives that back.
+#[derive(Default)]
 pub struct Share {
     bytes: u64,
-    /// Where they are counted; `None`: they are not.
-    counter: Option<&'static AtomicU64>,
+    /// Where they are counted, and in which process; `None`: they are not.
+    counted: Option<(Arc<Limits>, Process)>,
 }
 
 impl Share {
     /// Counts a message that has so many bytes now. An error gives back what it had: the message is not to be finished, and
     /// others that grow at the same moment are.
-    pub fn grow_to(&mut self, bytes: u64) -> Result<(), TotalExceeded> {
+    pub fn grow_to(&mut self, bytes: u64, limits: &Arc<Limits>) -> Result<(), TotalExceeded> {
         if bytes <= SMALL.max(self.bytes) {
             return Ok(());
         }
-        let counter = HELD.get();
-        if !self.counter.is_some_and(|own| ptr::eq(own, counter)) {
-            *self = Self { bytes: 0, counter: Some(counter) };
+        let is_counted =
+            |(own, process): &(Arc<Limits>, Process)| Arc::ptr_eq(own, limits) && process.is_this();
+        if !self.counted.as_ref().is_some_and(is_counted) {
+            *self = Self { bytes: 0, counted: Some((Arc::clone(limits), Process::this())) };
         }
         let more = bytes - self.bytes;
-        let limit = max_total_message_size();
+        let limit = limits.max_total_message_size;
         let sum = |held: u64| held.checked_add(more).filter(|sum| *sum <= limit);
-        if counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_err() {
+        if limits.held.get().fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_err() {
             *self = Self::default();
-            return Err(TotalExceeded);
+            return Err(TotalExceeded { limit });
         }
         self.bytes = bytes;
         Ok(())
@@ -74,8 +93,10 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if let Some(counter) = self.counter {
-            counter.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some((limits, process)) = &self.counted {
+            if process.is_this() {
+                limits.held.get().fetch_sub(self.bytes, Ordering::Relaxed);
+            }
             trim::freed(self.bytes);
         }
     }
@@ -119,25 +140,34 @@ mod tests {
 
     #[test]
     fn what_is_counted_is_given_back() {
-        // No other test of this process receives anything.
-        let held = || HELD.get().load(Ordering::Relaxed);
+        let limits = &Limits::new(u64::MAX, 1 << 20);
+        let exceeded = Err(TotalExceeded { limit: 1 << 20 });
+        let held = || limits.held.get().load(Ordering::Relaxed);
         let mut small = Share::default();
-        assert_eq!((small.grow_to(SMALL), held()), (Ok(()), 0));
+        assert_eq!((small.grow_to(SMALL, limits), held()), (Ok(()), 0));
         let mut first = Share::default();
-        assert_eq!((first.grow_to(SMALL + 1), held()), (Ok(()), SMALL + 1));
-        assert_eq!((first.grow_to(1), held()), (Ok(()), SMALL + 1));
-        set_max_total_message_size(1 << 20);
-        assert_eq!((first.grow_to(1 << 20), held()), (Ok(()), 1 << 20));
+        assert_eq!((first.grow_to(SMALL + 1, limits), held()), (Ok(()), SMALL + 1));
+        assert_eq!((first.grow_to(1, limits), held()), (Ok(()), SMALL + 1));
+        assert_eq!((first.grow_to(1 << 20, limits), held()), (Ok(()), 1 << 20));
         let mut second = Share::default();
-        assert_eq!((second.grow_to(SMALL + 1), held()), (Err(TotalExceeded), 1 << 20));
+        assert_eq!((second.grow_to(SMALL + 1, limits), held()), (exceeded, 1 << 20));
         // What is refused makes room for others at once.
-        assert_eq!((first.grow_to((1 << 20) + 1), held()), (Err(TotalExceeded), 0));
-        assert_eq!((second.grow_to(u64::MAX), held()), (Err(TotalExceeded), 0));
-        assert_eq!((first.grow_to(SMALL + 1), held()), (Ok(()), SMALL + 1));
+        assert_eq!((first.grow_to((1 << 20) + 1, limits), held()), (exceeded, 0));
+        assert_eq!((second.grow_to(u64::MAX, limits), held()), (exceeded, 0));
+        assert_eq!((first.grow_to(SMALL + 1, limits), held()), (Ok(()), SMALL + 1));
         drop(first);
-        assert_eq!((second.grow_to(1 << 20), held()), (Ok(()), 1 << 20));
+        assert_eq!((second.grow_to(1 << 20, limits), held()), (Ok(()), 1 << 20));
         drop((small, second));
         assert_eq!(held(), 0);
-        set_max_total_message_size(DEFAULT_MAX_TOTAL_MESSAGE_SIZE);
+    }
+
+    #[test]
+    fn servers_do_not_take_room_from_each_other() {
+        let (one, other) = (&Limits::new(u64::MAX, 1 << 20), &Limits::new(u64::MAX, 1 << 20));
+        let (mut first, mut second) = (Share::default(), Share::default());
+        assert_eq!(first.grow_to(1 << 20, one), Ok(()));
+        assert_eq!(second.grow_to(1 << 20, other), Ok(()));
+        assert_eq!(second.grow_to((1 << 20) + 1, other), Err(TotalExceeded { limit: 1 << 20 }));
+        assert_eq!(one.held.get().load(Ordering::Relaxed), 1 << 20);
     }
 }

@@ -18,11 +18,11 @@ pub mod trim;
 /// Makes what is made when it is first asked for: a child that is forked meanwhile would wait for it for ever.
 pub(crate) fn prepare_for_forks() {
     LazyLock::force(&heartbeat::TOKEN);
+    LazyLock::force(&limits::DEFAULT);
 }
 
 /// Gives this process, a forked child, its own of what each process has one of.
 pub(crate) fn renew_after_fork() {
     socket::cork::CORKED.renew();
-    limits::HELD.renew();
     trim::FREED.renew();
 }

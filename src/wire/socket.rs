@@ -24,6 +24,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::config::PingConfig;
 use crate::handlers::Counters;
 use crate::wire::heartbeat::Heartbeat;
+use crate::wire::limits::Limits;
 use crate::wire::transport::Duplex;
 
 pub use open_frame::OpenFrame;
@@ -57,6 +58,8 @@ pub struct Socket {
     heartbeat: Option<Heartbeat>,
     /// The client's address.
     pub peer: SocketAddr,
+    /// Those of its server.
+    pub limits: Arc<Limits>,
     /// What went over it.
     pub counters: Counters,
 }
@@ -71,7 +74,13 @@ enum Link {
 
 impl Socket {
     /// Takes over a connection and what was already read from it; `ping` says when to ask whether the peer is there.
-    pub fn new(stream: Duplex, unread: &Bytes, peer: SocketAddr, ping: Option<PingConfig>) -> Self {
+    pub fn new(
+        stream: Duplex,
+        unread: &Bytes,
+        peer: SocketAddr,
+        ping: Option<PingConfig>,
+        limits: Arc<Limits>,
+    ) -> Self {
         // Refused by the system: then a silent connection keeps its memory, and nobody is asked.
         let _ = stream.set_read_timeout(Some(READ_PATIENCE));
         Self {
@@ -84,6 +93,7 @@ impl Socket {
             writing: Mutex::new(()),
             corked: AtomicBool::new(false),
             peer,
+            limits,
             counters: Counters::default(),
         }
     }

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,50 @@ def test_a_handler_can_go_on_behind_a_message_that_was_too_big(start: Start, tmp
         client.socket.sendall(client_frame(2, b"x" * 100_000) + client_frame(1, b"next"))
         assert client.frame().payload == b"MessageTooBigException"
         assert client.frame().payload == b"next"
+
+
+@pytest.mark.parametrize("extension", [None, "permessage-deflate"])
+def test_each_server_of_a_program_has_its_own_limits(tmp_path: Path, extension: str | None) -> None:
+    pytest.importorskip("wshost")
+    from types import SimpleNamespace
+
+    from pywebsocket3.standalone import WebSocketServer
+
+    write(tmp_path, "echo_wsh.py", ECHO)
+    message = client_frame(2, b"x" * 100_000)
+    if extension:
+        compressed = zlib.compressobj(wbits=-15)
+        data = compressed.compress(b"x" * 100_000) + compressed.flush(zlib.Z_SYNC_FLUSH)
+        message = client_frame(2, data[:-4], rsv1=True)
+    with contextlib.ExitStack() as stack:
+
+        def serve(**limits: int) -> int:
+            options = SimpleNamespace(
+                server_host="127.0.0.1",
+                port=0,
+                websock_handlers=str(tmp_path),
+                document_root=str(tmp_path),
+                use_tls=False,
+                **limits,
+            )
+            server = WebSocketServer(options)
+            stack.callback(server.server_close)
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            stack.callback(thread.join, SECONDS)
+            stack.callback(server.shutdown)
+            return server.server_port
+
+        def answer(port: int) -> int:
+            client = stack.enter_context(RawClient("127.0.0.1", port))
+            client.handshake("/echo", *([f"Sec-WebSocket-Extensions: {extension}"] if extension else []))
+            assert client.response()[0] == 101
+            client.socket.sendall(message)
+            frame = client.frame()
+            return frame.opcode if frame.opcode != 8 else int.from_bytes(frame.payload[:2], "big")
+
+        ports = serve(max_message_size=1000), serve(max_total_message_size=80_000), serve()
+        assert [answer(port) for port in ports] == [1009, 1009, 2]
 
 
 def test_an_announced_length_costs_nothing(start: Start, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Serve
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use wshost::config::{ClientAuth, TlsConfig};
 use wshost::handover::{HandlerConnection, Transport};
+use wshost::wire::limits::Limits;
 use wshost::wire::socket::{FrameReadError, Socket};
 use wshost::wire::transport::Duplex;
 
@@ -107,7 +108,13 @@ fn pem(authority: &Authority) -> String {
 
 /// What a handler has.
 fn socket(taken: HandlerConnection) -> Arc<Socket> {
-    Arc::new(Socket::new(Duplex::from(taken.transport), &taken.unread, taken.peer, None))
+    Arc::new(Socket::new(
+        Duplex::from(taken.transport),
+        &taken.unread,
+        taken.peer,
+        None,
+        Arc::clone(Limits::for_others()),
+    ))
 }
 
 /// A connection over TLS.

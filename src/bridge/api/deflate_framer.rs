@@ -14,7 +14,7 @@ use crate::bridge::python::logging::{Level, Logger, repr};
 use crate::bridge::python::refusals::memory_error;
 use crate::websocket::deflate::MAX_WINDOW_BITS;
 use crate::websocket::frame::opcode;
-use crate::wire::limits::Share;
+use crate::wire::limits::{Limits, Share};
 
 static LOG: Logger = Logger::new("pywebsocket3.extensions._PerMessageDeflateFramer");
 
@@ -168,8 +168,10 @@ impl IncomingMessageFilter {
             return Ok(message);
         }
         let mut share = Share::default();
+        // A filter does not know which connection it is asked for.
+        let limits = Limits::for_others();
         let inflated =
-            with_bytes(&message, |data| payload::inflate(py, deflation, data, false, &mut share))??;
+            with_bytes(&message, |data| payload::inflate(py, deflation, data, false, &mut share, limits))??;
         INFLATER_LOG.log(py, Level::Debug, || {
             format!("Appended {}, decompressed {}", repr(&message), repr(&inflated))
         });

@@ -1,6 +1,7 @@
 //! What is deflated and inflated on a connection (RFC 7692): the state, without the objects that filters need.
 
 use std::mem::{self, MaybeUninit};
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 
@@ -12,7 +13,7 @@ use crate::websocket::deflate::{
 };
 use crate::websocket::frame::{FrameHeader, opcode};
 use crate::websocket::memory::NoMemory;
-use crate::wire::limits::{Share, max_message_size};
+use crate::wire::limits::{Limits, Share};
 use crate::wire::transport::zeroed;
 
 /// What a framer knows of the messages it sends.
@@ -129,9 +130,10 @@ impl Deflation {
         &'a self,
         payload: &'a [u8],
         share: &mut Share,
+        limits: &'a Arc<Limits>,
     ) -> Result<Inflated<'a>, NotInflated> {
         let turn = self.inflating.take();
-        let mut message = Inflating::new(payload, max_message_size());
+        let mut message = Inflating::new(payload, limits.max_message_size());
         let mut ahead = Vec::new();
         let mut is_whole = false;
         while !is_whole && ahead.len() < MAX_GROWTH {
@@ -139,10 +141,17 @@ impl Deflation {
         }
         let compressed = payload.len() as u64;
         if is_whole {
-            share.grow_to(compressed + message.size())?;
+            share.grow_to(compressed + message.size(), limits)?;
             return Ok(Inflated::Whole(ahead));
         }
-        Ok(Inflated::Begun(InflatingMessage { deflation: self, message, ahead, compressed, _turn: turn }))
+        Ok(Inflated::Begun(InflatingMessage {
+            deflation: self,
+            message,
+            ahead,
+            compressed,
+            limits,
+            _turn: turn,
+        }))
     }
 
     /// Whether messages are compressed, or sent as they are.
@@ -181,6 +190,7 @@ pub(crate) struct InflatingMessage<'a> {
     ahead: Vec<u8>,
     /// The size of its payload.
     compressed: u64,
+    limits: &'a Arc<Limits>,
     _turn: TurnKept<'a>,
 }
 
@@ -211,7 +221,7 @@ impl InflatingMessage<'_> {
             piece.size += count;
             piece.is_ascii &= part[..count].is_ascii();
             piece.is_last = count < part.len();
-            if let Err(error) = share.grow_to(self.compressed + self.message.size()) {
+            if let Err(error) = share.grow_to(self.compressed + self.message.size(), self.limits) {
                 self.fail();
                 return Err(error.into());
             }

@@ -4,6 +4,8 @@
 //! These functions check as little as the reference's: handlers use them to send what a correct peer must
 //! refuse.
 
+use std::sync::Arc;
+
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
@@ -19,7 +21,7 @@ use crate::websocket::close::{CloseCodeError, encode_body};
 use crate::websocket::frame::{FrameHeader, HeaderStep, opcode};
 use crate::websocket::mask::apply_mask;
 use crate::websocket::reader::{FrameReader, FrameRefusal};
-use crate::wire::limits::{Share, max_message_size};
+use crate::wire::limits::{Limits, Share};
 use crate::wire::socket::RawFrame;
 
 /// Largest payload that fits a length field (RFC 6455 section 5.2: below 2^63).
@@ -90,9 +92,14 @@ impl Frame {
 
 /// What a frame object says after filters had it. `frame` is a `Frame` or anything with its attributes; `share` counts
 /// what it was before.
-pub(crate) fn raw_from_object(frame: &Bound<'_, PyAny>, mut share: Share) -> PyResult<RawFrame> {
+pub(crate) fn raw_from_object(
+    frame: &Bound<'_, PyAny>,
+    mut share: Share,
+    limits: &Arc<Limits>,
+) -> PyResult<RawFrame> {
     let payload = copied(&frame.getattr("payload")?)?;
-    share.grow_to(payload.len() as u64).map_err(|_| refusals::total_exceeded(frame.py()))?;
+    let counted = share.grow_to(payload.len() as u64, limits);
+    counted.map_err(|error| refusals::total_exceeded(frame.py(), error))?;
     let header = FrameHeader {
         fin: frame.getattr("fin")?.is_truthy()?,
         rsv1: frame.getattr("rsv1")?.is_truthy()?,
@@ -362,12 +369,14 @@ pub fn create_closing_handshake_body<'py>(
     Ok(PyBytes::new(py, &body))
 }
 
-/// A frame whose bytes `receive` brings: called with a number of bytes, gives exactly those.
+/// A frame whose bytes `receive` brings: called with a number of bytes, gives exactly those. No server has its connection.
 pub(crate) fn receive_frame(
     py: Python<'_>,
     receive: &mut dyn FnMut(u64) -> PyResult<Vec<u8>>,
-    reader: FrameReader,
+    masked: bool,
 ) -> PyResult<RawFrame> {
+    let limits = Limits::for_others();
+    let reader = FrameReader { masked, limit: limits.max_message_size() };
     let mut head = Vec::with_capacity(14);
     let header = loop {
         match reader.read(&head).map_err(|refusal| refused(py, refusal))? {
@@ -380,7 +389,8 @@ pub(crate) fn receive_frame(
         length => receive(length)?,
     };
     let mut share = Share::default();
-    share.grow_to(payload.len() as u64).map_err(|_| refusals::total_exceeded(py))?;
+    let counted = share.grow_to(payload.len() as u64, limits);
+    counted.map_err(|error| refusals::total_exceeded(py, error))?;
     if let Some(key) = header.mask {
         apply_mask(&mut payload, key, 0);
     }
@@ -390,7 +400,7 @@ pub(crate) fn receive_frame(
 /// The exception for a frame that is not taken.
 pub(crate) fn refused(py: Python<'_>, refusal: FrameRefusal) -> PyErr {
     match refusal {
-        FrameRefusal::TooLarge { .. } => refusals::too_big(py, max_message_size()),
+        FrameRefusal::TooLarge { limit, .. } => refusals::too_big(py, limit),
         FrameRefusal::WrongMasking | FrameRefusal::Length(_) => INVALID_FRAME.error(py, refusal.to_string()),
     }
 }
@@ -484,7 +494,7 @@ pub fn parse_frame<'py>(
     if fine {
         logger.call_method1("log", (Level::Fine as i32, FRAME_WANTED))?;
     }
-    let frame = receive_frame(py, &mut receive, FrameReader { masked, limit: max_message_size() })?;
+    let frame = receive_frame(py, &mut receive, masked)?;
     let mut failed = None;
     report_header(py, &frame.header, fine, |level, text| {
         if matches!(level, Level::Fine) || ws_version >= 13 {

@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::Arc;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -15,7 +16,7 @@ use crate::websocket::frame::opcode;
 use crate::websocket::mask::apply_mask;
 use crate::websocket::memory::{self, NoMemory};
 use crate::websocket::utf8::Utf8Progress;
-use crate::wire::limits::Share;
+use crate::wire::limits::{Limits, Share};
 use crate::wire::socket::{FrameReadError, OpenFrame, READ_AHEAD};
 
 /// Larger payloads get their memory as their bytes come.
@@ -91,12 +92,13 @@ pub(crate) fn receive_deflated<'py>(
     let mut payload = Vec::new();
     let mut share = Share::default();
     // Most messages are small, and done while detached once.
+    let limits = frame.limits();
     let begun = detached(py, || {
         let raw = frame.into_raw(buffer, None)?;
         (payload, share) = (raw.payload, raw.share);
-        Ok(deflation.begin(&payload, &mut share))
+        Ok(deflation.begin(&payload, &mut share, limits))
     });
-    let inflated = inflate_rest(py, begun.map_err(read_error)?, is_text, &mut share)?;
+    let inflated = inflate_rest(py, begun.map_err(read_error)?, is_text, &mut share, limits)?;
     Ok((inflated, share))
 }
 
@@ -107,9 +109,10 @@ pub(crate) fn inflate<'py>(
     payload: &[u8],
     is_text: bool,
     share: &mut Share,
+    limits: &Arc<Limits>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let begun = detached(py, || deflation.begin(payload, share));
-    inflate_rest(py, begun, is_text, share)
+    let begun = detached(py, || deflation.begin(payload, share, limits));
+    inflate_rest(py, begun, is_text, share, limits)
 }
 
 fn inflate_rest<'py>(
@@ -117,13 +120,14 @@ fn inflate_rest<'py>(
     begun: Result<Inflated<'_>, NotInflated>,
     is_text: bool,
     share: &mut Share,
+    limits: &Limits,
 ) -> PyResult<Bound<'py, PyAny>> {
-    match begun.map_err(|error| refusals::inflating(py, &error))? {
+    match begun.map_err(|error| refusals::inflating(py, &error, limits))? {
         Inflated::Whole(bytes) => message(py, &bytes, is_text),
         Inflated::Begun(inflating) => {
             let mut object = Growing::new(py, is_text);
             let inflated = inflate_into(&mut object, inflating, share);
-            inflated.map_err(|error| refusals::inflating(py, &error))?;
+            inflated.map_err(|error| refusals::inflating(py, &error, limits))?;
             object.finish()
         }
     }

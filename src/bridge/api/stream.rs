@@ -12,6 +12,7 @@ mod receiving;
 mod sending;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
@@ -32,7 +33,7 @@ use crate::locks::{Lock, handlers_code_may_run};
 use crate::websocket::close::{CloseBodyError, parse_body};
 use crate::websocket::frame::opcode;
 use crate::websocket::memory;
-use crate::wire::limits::{Lent, Share};
+use crate::wire::limits::{Lent, Limits, Share};
 use received::{Next, Receiving, Taken};
 
 static LOG: Logger = Logger::new("pywebsocket3.stream.Stream");
@@ -87,6 +88,13 @@ impl Stream {
     fn connection<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         handlers_code_may_run();
         self.request.get()?.bind(py).getattr(intern!(py, "connection"))
+    }
+
+    /// What peers may make us hold on this connection.
+    fn limits(&self, py: Python<'_>) -> PyResult<Arc<Limits>> {
+        let connection = self.connection(py)?;
+        let own = connection.cast_exact::<Connection>();
+        Ok(Arc::clone(own.map_or_else(|_| Limits::for_others(), |own| &own.get().socket.limits)))
     }
 
     fn mask_send(&self, py: Python<'_>) -> PyResult<bool> {
@@ -296,7 +304,8 @@ impl Stream {
         frame: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let py = frame.py();
-        let message = self.assemble(py, frames::raw_from_object(frame, Share::default())?)?;
+        let message =
+            self.assemble(py, frames::raw_from_object(frame, Share::default(), &self.limits(py)?)?)?;
         message.map(|(message, _share)| convert::bytes(py, &message.payload)).transpose()
     }
 

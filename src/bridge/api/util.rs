@@ -12,7 +12,7 @@ use crate::websocket::deflate::{
     Deflater, Flush, Inflater, MAX_WINDOW_BITS, MessageDeflater, MessageInflater,
 };
 use crate::websocket::mask::apply_repeated_key;
-use crate::wire::limits::max_message_size;
+use crate::wire::limits::Limits;
 
 /// The reference's loggers of DEFLATE; `--deflate-log-level` sets their level.
 pub(crate) static DEFLATER_LOG: Logger = Logger::new("pywebsocket3.util._Deflater");
@@ -147,7 +147,8 @@ impl PyInflater {
             Err(_) if size == -1 => None,
             Err(_) => return Err(PyException::new_err("size must be -1 or positive")),
         };
-        let data = self.0.lock().decompress(max).map_err(|error| inflate_error(py, &error))?;
+        let data =
+            self.0.lock().decompress(max).map_err(|error| inflate_error(py, &error, Limits::for_others()))?;
         let data = convert::bytes(py, &data)?;
         INFLATER_LOG.log(py, Level::Debug, || format!("Decompressed {}", repr(&data)));
         Ok(data.unbind())
@@ -215,7 +216,8 @@ impl PyMessageInflater {
     /// above the size limit.
     pub(crate) fn filter<'py>(&self, bytes: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let py = bytes.py();
-        let inflated = with_bytes(&bytes, |bytes| self.0.lock().inflate(bytes, max_message_size()))?;
-        convert::bytes(py, &inflated.map_err(|error| inflate_error(py, &error))?)
+        let limits = Limits::for_others();
+        let inflated = with_bytes(&bytes, |bytes| self.0.lock().inflate(bytes, limits.max_message_size()))?;
+        convert::bytes(py, &inflated.map_err(|error| inflate_error(py, &error, limits))?)
     }
 }

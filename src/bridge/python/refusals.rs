@@ -12,7 +12,7 @@ use crate::bridge::python::exceptions::MESSAGE_TOO_BIG;
 use crate::bridge::python::logging::{Level, Logger};
 use crate::websocket::deflate::InflateError;
 use crate::websocket::memory::NoMemory;
-use crate::wire::limits::{TotalExceeded, max_message_size, max_total_message_size};
+use crate::wire::limits::{Limits, TotalExceeded};
 
 static LOG: Logger = Logger::new("pywebsocket3.stream.Stream");
 
@@ -22,8 +22,8 @@ pub fn too_big(py: Python<'_>, limit: u64) -> PyErr {
 }
 
 /// The message of a connection that has no room among those of all others. It is one record of the log.
-pub fn total_exceeded(py: Python<'_>) -> PyErr {
-    let limit = max_total_message_size();
+pub fn total_exceeded(py: Python<'_>, error: TotalExceeded) -> PyErr {
+    let limit = error.limit;
     refused(
         py,
         &format!(
@@ -64,7 +64,7 @@ pub enum NotInflated {
     /// Its bytes, its size or the memory.
     Inflate(InflateError),
     /// It and those of all others are too large.
-    TotalExceeded,
+    TotalExceeded(TotalExceeded),
 }
 
 impl From<InflateError> for NotInflated {
@@ -80,23 +80,23 @@ impl From<NoMemory> for NotInflated {
 }
 
 impl From<TotalExceeded> for NotInflated {
-    fn from(_: TotalExceeded) -> Self {
-        Self::TotalExceeded
+    fn from(error: TotalExceeded) -> Self {
+        Self::TotalExceeded(error)
     }
 }
 
 /// What an error of inflating is to Python.
-pub fn inflating(py: Python<'_>, error: &NotInflated) -> PyErr {
+pub fn inflating(py: Python<'_>, error: &NotInflated, limits: &Limits) -> PyErr {
     match error {
-        NotInflated::Inflate(error) => inflate_error(py, error),
-        NotInflated::TotalExceeded => total_exceeded(py),
+        NotInflated::Inflate(error) => inflate_error(py, error, limits),
+        NotInflated::TotalExceeded(error) => total_exceeded(py, *error),
     }
 }
 
-/// What an inflate error is to Python: `zlib.error`, or the exception of what is too large.
-pub fn inflate_error(py: Python<'_>, error: &InflateError) -> PyErr {
+/// What an inflate error is to Python: `zlib.error`, or the exception of what is larger than `limits` allow.
+pub fn inflate_error(py: Python<'_>, error: &InflateError, limits: &Limits) -> PyErr {
     match error {
-        InflateError::TooLarge => too_big(py, max_message_size()),
+        InflateError::TooLarge => too_big(py, limits.max_message_size()),
         InflateError::NoMemory(NoMemory) => no_memory(py),
         InflateError::Corrupt(text) => {
             let class = py.import("zlib").and_then(|zlib| zlib.getattr("error"));

@@ -1,7 +1,10 @@
-//! The connections that handlers have now: who they are, and how they are closed when the process ends.
+//! The connections that handlers have now, each with its thread: who they are, and how they are closed when the process
+//! ends.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +17,7 @@ use crate::config::LINGER_AT_STOP;
 use crate::deadline;
 use crate::handlers::{ConnectionStatus, Totals};
 use crate::locks::Lock;
-use crate::per_process::{self, PerProcess};
+use crate::per_process::{self, Inherited, PerProcess};
 use crate::websocket::close::encode_body;
 use crate::websocket::frame::{FrameHeader, opcode};
 use crate::wire::socket::Socket;
@@ -32,25 +35,26 @@ const LAST_GRACE: Duration = Duration::from_millis(500);
 const SEND_GRACE: Duration = Duration::from_millis(500);
 const SEND_PERIOD: Duration = Duration::from_millis(5);
 
-/// That of a child is empty: the connections are its parent's, to use as a handler's child may, but not to close.
-pub(crate) static TABLE: PerProcess<Table> = PerProcess::new(Table::new(), Table::new);
+/// Those of all servers of this process, for its end.
+pub(crate) static SERVERS: PerProcess<Lock<Vec<Weak<Connections>>>> =
+    PerProcess::new(Lock::new(Vec::new()), || Lock::new(Vec::new()));
+
+/// The connections of one server. A child that is forked has none: they are its parent's, to use as a handler's child
+/// may, but not to close.
+pub struct Connections(Inherited<Table>);
 
 /// The locks are held for moments only, and never while Python code runs.
-pub(crate) struct Table {
+#[derive(Default)]
+struct Table {
     open: Lock<Open>,
     /// What went over connections that have ended. Locked only while `open` is, so that nothing is counted twice.
-    ended: Lock<Option<Totals>>,
+    ended: Lock<Totals>,
     /// Notified when one is removed.
     gone: Condvar,
 }
 
-impl Table {
-    const fn new() -> Self {
-        Self { open: Lock::new(Open::new()), ended: Lock::new(None), gone: Condvar::new() }
-    }
-}
-
 /// The connections, by number.
+#[derive(Default)]
 struct Open {
     /// Those that have a handler.
     entries: BTreeMap<u64, Entry>,
@@ -58,13 +62,9 @@ struct Open {
     ending: BTreeMap<u64, Arc<Socket>>,
 }
 
-impl Open {
-    const fn new() -> Self {
-        Self { entries: BTreeMap::new(), ending: BTreeMap::new() }
-    }
-}
-
 struct Entry {
+    /// The thread's name.
+    name: String,
     resource: String,
     since: Instant,
     socket: Arc<Socket>,
@@ -72,21 +72,38 @@ struct Entry {
     request: Option<Py<PyAny>>,
 }
 
-/// Keeps a connection among those that have a handler. Dropping it, which must happen attached to Python, leaves it
-/// among those that end, for [`Ending`].
-pub struct Registration(u64);
+/// A handler's thread, as the log tells of it.
+pub struct RunningThread {
+    name: String,
+    peer: SocketAddr,
+    age: Duration,
+}
+
+impl fmt::Display for RunningThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {} s)", self.name, self.peer, self.age.as_secs())
+    }
+}
+
+/// Keeps a connection among those that have a handler. Dropping it must happen attached to Python, once the opening
+/// handshake is done.
+pub struct Registration {
+    server: Arc<Connections>,
+    number: u64,
+    /// Whether there is an [`Ending`].
+    has_ending: bool,
+}
 
 impl Registration {
-    /// Puts a connection into the table.
-    pub fn new(number: u64, resource: String, socket: Arc<Socket>) -> Self {
-        let entry = Entry { resource, since: Instant::now(), socket, request: None };
-        TABLE.get().open.lock().entries.insert(number, entry);
-        Self(number)
+    /// For the thread of the connection. From when the registration is dropped the connection is among those that end.
+    pub fn ending(&mut self) -> Ending {
+        self.has_ending = true;
+        Ending { server: Arc::clone(&self.server), number: self.number }
     }
 
     /// The opening handshake is done: from here on the connection can be closed by a close frame.
     pub fn opened(&self, request: Py<PyAny>) {
-        if let Some(entry) = TABLE.get().open.lock().entries.get_mut(&self.0) {
+        if let Some(entry) = self.server.table().open.lock().entries.get_mut(&self.number) {
             entry.request = Some(request);
         }
     }
@@ -95,8 +112,8 @@ impl Registration {
     /// where the opening handshake has no answer yet. Does not wait for the client.
     pub fn apologize(&self, py: Python<'_>, page: impl FnOnce() -> Vec<u8>) {
         let (socket, request) = {
-            let open = TABLE.get().open.lock();
-            let Some(entry) = open.entries.get(&self.0) else { return };
+            let open = self.server.table().open.lock();
+            let Some(entry) = open.entries.get(&self.number) else { return };
             (Arc::clone(&entry.socket), entry.request.as_ref().map(|request| request.clone_ref(py)))
         };
         match request {
@@ -113,24 +130,29 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // The entry is dropped behind the lock: with the request, Python code may run.
+        let table = self.server.table();
+        // The entry is dropped after the lock: with the request, Python code may run.
         let entry = {
-            let mut open = TABLE.get().open.lock();
-            let entry = open.entries.remove(&self.0);
+            let mut open = table.open.lock();
+            let entry = open.entries.remove(&self.number);
             if let Some(entry) = &entry {
-                open.ending.insert(self.0, Arc::clone(&entry.socket));
-                let mut ended = TABLE.get().ended.lock();
-                *ended.get_or_insert_default() += &entry.socket.counters.totals();
+                if self.has_ending {
+                    open.ending.insert(self.number, Arc::clone(&entry.socket));
+                }
+                *table.ended.lock() += &entry.socket.counters.totals();
             }
             entry
         };
-        TABLE.get().gone.notify_all();
+        table.gone.notify_all();
         drop(entry);
     }
 }
 
-/// The end of connection `.0`, which its thread must see to whatever happens before.
-pub struct Ending(pub u64);
+/// The end of a connection, which its thread must see to whatever happens before.
+pub struct Ending {
+    server: Arc<Connections>,
+    number: u64,
+}
 
 impl Ending {
     /// Closes the socket, whose handler has ended. Waits for a client that still sends; must be called detached from
@@ -142,70 +164,129 @@ impl Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        TABLE.get().open.lock().ending.remove(&self.0);
-        TABLE.get().gone.notify_all();
+        let table = self.server.table();
+        table.open.lock().ending.remove(&self.number);
+        table.gone.notify_all();
     }
 }
 
-/// The connections that handlers have now, by number.
-pub fn list() -> Vec<ConnectionStatus> {
-    let table = TABLE.get().open.lock();
-    let open = table.entries.iter().map(|(&number, entry)| ConnectionStatus {
-        number,
-        resource: entry.resource.clone(),
-        peer: entry.socket.peer,
-        age: entry.since.elapsed(),
-        state: entry.socket.counters.state(),
-        totals: entry.socket.counters.totals(),
-    });
-    open.collect()
-}
-
-/// All that went over connections of handlers, ended ones included.
-pub fn totals() -> Totals {
-    let open = TABLE.get().open.lock();
-    let mut totals = TABLE.get().ended.lock().clone().unwrap_or_default();
-    for entry in open.entries.values() {
-        totals += &entry.socket.counters.totals();
+impl Connections {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let server = Arc::new(Self(Inherited::new(Table::default)));
+        let mut servers = SERVERS.get().lock();
+        servers.retain(|server| server.strong_count() > 0);
+        servers.push(Arc::downgrade(&server));
+        drop(servers);
+        server
     }
-    totals
+
+    fn table(&self) -> &Table {
+        self.0.get()
+    }
+
+    /// Takes up a connection that a thread called `name` is to serve.
+    pub fn add(
+        self: &Arc<Self>,
+        number: u64,
+        name: String,
+        resource: String,
+        socket: Arc<Socket>,
+    ) -> Registration {
+        let entry = Entry { name, resource, since: Instant::now(), socket, request: None };
+        self.table().open.lock().entries.insert(number, entry);
+        Registration { server: Arc::clone(self), number, has_ending: false }
+    }
+
+    /// The connections that handlers have now, by number.
+    #[must_use]
+    pub fn list(&self) -> Vec<ConnectionStatus> {
+        let table = self.table().open.lock();
+        let open = table.entries.iter().map(|(&number, entry)| ConnectionStatus {
+            number,
+            resource: entry.resource.clone(),
+            peer: entry.socket.peer,
+            age: entry.since.elapsed(),
+            state: entry.socket.counters.state(),
+            totals: entry.socket.counters.totals(),
+        });
+        open.collect()
+    }
+
+    /// Their threads. Never waits for Python: a handler that does not let go of it is what people look for.
+    #[must_use]
+    pub fn threads(&self) -> Vec<RunningThread> {
+        let table = self.table().open.lock();
+        let running = table.entries.values().map(|entry| RunningThread {
+            name: entry.name.clone(),
+            peer: entry.socket.peer,
+            age: entry.since.elapsed(),
+        });
+        running.collect()
+    }
+
+    /// All that went over connections of handlers, ended ones included.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let open = self.table().open.lock();
+        let mut totals = self.table().ended.lock().clone();
+        for entry in open.entries.values() {
+            totals += &entry.socket.counters.totals();
+        }
+        totals
+    }
+
+    /// Ends all connections: close frames with 1001, `grace` for the closing handshakes, then the sockets are shut.
+    /// Clients that still send when no handler is left get [`LINGER_AT_STOP`] of it.
+    /// Returns how many handlers still run after that; they wait for something else than their peer.
+    ///
+    /// Must be called detached from Python.
+    pub fn close_all(&self, grace: Duration) -> usize {
+        close_all(&[self.table()], grace)
+    }
 }
 
-/// Ends all connections: close frames with 1001, `grace` for the closing handshakes, then the sockets are shut.
-/// Clients that still send when no handler is left get [`LINGER_AT_STOP`] of it.
-/// Returns how many handlers still run after that; they wait for something else than their peer.
-///
-/// Must be called detached from Python.
-pub fn close_all(grace: Duration) -> usize {
+fn close_all(tables: &[&Table], grace: Duration) -> usize {
     let deadline = deadline::after(grace);
-    let unsent = Python::attach(about_to_close);
+    let unsent =
+        Python::attach(|py| tables.iter().flat_map(|table| about_to_close(py, table)).collect::<Vec<_>>());
     say_goodbye(unsent, grace.min(SEND_GRACE));
-    wait_while(deadline, |open| !open.entries.is_empty());
-    wait_while(deadline.min(Instant::now() + LINGER_AT_STOP), |open| {
+    let wait_for_all = |deadline, more: fn(&Open) -> bool| {
+        for table in tables {
+            wait_while(table, deadline, more);
+        }
+    };
+    wait_for_all(deadline, |open| !open.entries.is_empty());
+    wait_for_all(deadline.min(Instant::now() + LINGER_AT_STOP), |open| {
         !(open.entries.is_empty() && open.ending.is_empty())
     });
-    {
-        let open = TABLE.get().open.lock();
+    for table in tables {
+        let open = table.open.lock();
         let sockets = open.entries.values().map(|entry| &entry.socket).chain(open.ending.values());
         sockets.for_each(|socket| socket.shut());
     }
-    wait_while(Instant::now() + LAST_GRACE, |open| !open.entries.is_empty());
-    TABLE.get().open.lock().entries.len()
+    wait_for_all(Instant::now() + LAST_GRACE, |open| !open.entries.is_empty());
+    tables.iter().map(|table| table.open.lock().entries.len()).sum()
 }
 
-/// Ends all connections at once. Those of a parent are not this process's to end, however it was forked.
+/// Ends the connections of all servers at once. Those of a parent are not this process's to end, however it was forked.
 #[pyfunction]
 pub fn end_handlers(py: Python<'_>) {
     if per_process::is_set_up() {
-        detached(py, || close_all(Duration::ZERO));
+        detached(py, || {
+            let servers: Vec<_> = SERVERS.get().lock().iter().filter_map(Weak::upgrade).collect();
+            let tables: Vec<_> = servers.iter().map(|server| server.table()).collect();
+            close_all(&tables, Duration::ZERO);
+        });
     }
 }
 
 /// Takes the turn to close from the handlers that have not closed: the sockets that want a close frame. A
 /// handler that waits for a message gets the peer's answer as the end of the connection.
-fn about_to_close(py: Python<'_>) -> Vec<Arc<Socket>> {
+fn about_to_close(py: Python<'_>, table: &Table) -> Vec<Arc<Socket>> {
     let open: Vec<_> = {
-        let table = TABLE.get().open.lock();
+        let table = table.open.lock();
         let opened = |entry: &Entry| Some((Arc::clone(&entry.socket), entry.request.as_ref()?.clone_ref(py)));
         table.entries.values().filter_map(opened).collect()
     };
@@ -251,7 +332,7 @@ fn close_frame(code: i64) -> Vec<u8> {
 }
 
 /// Waits as long as `more` says so, until `deadline` at most.
-fn wait_while(deadline: Instant, more: impl Fn(&Open) -> bool) {
-    let mut open = TABLE.get().open.lock();
-    while more(&open) && !TABLE.get().gone.wait_until(open.guard(), deadline).timed_out() {}
+fn wait_while(table: &Table, deadline: Instant, more: impl Fn(&Open) -> bool) {
+    let mut open = table.open.lock();
+    while more(&open) && !table.gone.wait_until(open.guard(), deadline).timed_out() {}
 }

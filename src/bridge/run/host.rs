@@ -20,7 +20,7 @@ use crate::bridge::python::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, Panic
 use crate::bridge::python::last_call::call;
 use crate::bridge::python::logging::{Level, Logger, repr, settle, traceback};
 use crate::bridge::python::thread::PythonThread;
-use crate::bridge::run::connections::{self, Ending, Registration};
+use crate::bridge::run::connections::{Connections, Registration};
 use crate::bridge::run::dispatch::Dispatcher;
 use crate::config::PingConfig;
 use crate::descriptors;
@@ -29,7 +29,7 @@ use crate::handover::{HandlerConnection, HandlerHost, ReadyHandler, UriFragmentE
 use crate::http::{RequestHead, error_response, version_response};
 use crate::logging::LOG_SERVER;
 use crate::threads;
-use crate::threads::running::Running;
+use crate::wire::limits::Limits;
 use crate::wire::socket::Socket;
 use crate::wire::transport::Duplex;
 use crate::wire::trim;
@@ -46,13 +46,22 @@ static SERVER_LOG: Logger = Logger::new("pywebsocket3.websocket_server.WebSocket
 pub struct PythonHost {
     registry: Arc<Registry<PythonLoader>>,
     on_error: Option<Arc<Py<PyAny>>>,
+    server: ServerState,
+}
+
+/// What the connections of a server share.
+#[derive(Clone)]
+struct ServerState {
+    connections: Arc<Connections>,
+    limits: Arc<Limits>,
     ping: Option<PingConfig>,
 }
 
 impl PythonHost {
-    /// A host for what `registry` has loaded.
-    pub fn new(registry: Arc<Registry<PythonLoader>>) -> Self {
-        Self { registry, on_error: None, ping: None }
+    /// A host for what `registry` has loaded, whose peers are held to `limits`.
+    pub fn new(registry: Arc<Registry<PythonLoader>>, limits: Arc<Limits>) -> Self {
+        let server = ServerState { connections: Connections::new(), limits, ping: None };
+        Self { registry, on_error: None, server }
     }
 
     /// Calls `on_error(exception, client_address)` with what a handler raised, instead of logging it.
@@ -64,7 +73,12 @@ impl PythonHost {
     /// Asks peers that are silent whether they are there.
     #[must_use]
     pub fn pinging(self, ping: Option<PingConfig>) -> Self {
-        Self { ping, ..self }
+        Self { server: ServerState { ping, ..self.server }, ..self }
+    }
+
+    /// Logs the threads of handlers now and every `interval`, as long as the host is there.
+    pub fn monitor_threads(&self, interval: Duration) -> io::Result<()> {
+        threads::monitor(interval, Arc::downgrade(&self.server.connections), Connections::threads)
     }
 }
 
@@ -76,14 +90,14 @@ impl HandlerHost for PythonHost {
                 in_use: InUse::new(handler),
                 registry: Arc::clone(&self.registry),
                 on_error: self.on_error.clone(),
-                ping: self.ping,
+                server: self.server.clone(),
             })),
             None => None,
         })
     }
 
     fn close_connections(&self, grace: Duration) {
-        let left = in_one_process(|| connections::close_all(grace));
+        let left = in_one_process(|| self.server.connections.close_all(grace));
         if left > 0 {
             tracing::warn!(target: LOG_SERVER, "{left} handlers do not end; leaving them behind");
         }
@@ -96,11 +110,11 @@ impl Monitor for PythonHost {
     }
 
     fn connections(&self) -> Vec<ConnectionStatus> {
-        connections::list()
+        self.server.connections.list()
     }
 
     fn totals(&self) -> Totals {
-        connections::totals()
+        self.server.connections.totals()
     }
 }
 
@@ -109,7 +123,7 @@ struct Ready {
     in_use: InUse<Suite>,
     registry: Arc<Registry<PythonLoader>>,
     on_error: Option<Arc<Py<PyAny>>>,
-    ping: Option<PingConfig>,
+    server: ServerState,
 }
 
 impl ReadyHandler for Ready {
@@ -119,34 +133,35 @@ impl ReadyHandler for Ready {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // A request target has no NUL, which a thread's name must not have.
         let name = format!("wsh-{number} {}", head.target);
-        let running = Running::new(number, name.clone(), peer);
+        let ServerState { connections, limits, ping } = self.server;
+        let duplex = Duplex::new(transport, trace);
+        let socket = Arc::new(Socket::new(duplex, &unread, peer, ping, limits));
+        let mut registration =
+            connections.add(number, name.clone(), head.target.clone(), Arc::clone(&socket));
         // In a box: moved from call to call by value it would take a page of each thread's stack.
         let task = Box::new(Task {
-            number,
             handler: Arc::clone(self.in_use.handler()),
             registry: self.registry,
             on_error: self.on_error,
-            socket: Arc::new(Socket::new(Duplex::new(transport, trace), &unread, peer, self.ping)),
+            socket: Arc::clone(&socket),
             head,
             local,
             is_https,
         });
         let in_use = self.in_use;
         threads::start(name, move || {
-            let ending = Ending(number);
-            let socket = Arc::clone(&task.socket);
+            let ending = registration.ending();
             // A panic is in the log (`panics`); it must not cost more than this connection, whose client would wait for
             // ever. What is used after it is the socket alone, which has no state that could be half changed.
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 attached(|py| {
                     let _thread = PythonThread::begin(py);
-                    in_one_process(|| task.run(py));
+                    in_one_process(|| task.run(py, registration));
                 });
             }));
             descriptors::keep_standard();
             let totals = socket.counters.totals();
             trim::freed(OBJECTS + totals.bytes_received + totals.bytes_sent);
-            drop(running);
             drop(in_use);
             ending.close(&socket);
         })
@@ -155,7 +170,6 @@ impl ReadyHandler for Ready {
 
 /// A connection and its handler, on their thread.
 struct Task {
-    number: u64,
     handler: Arc<Handler<Suite>>,
     registry: Arc<Registry<PythonLoader>>,
     on_error: Option<Arc<Py<PyAny>>>,
@@ -167,12 +181,11 @@ struct Task {
 
 impl Task {
     /// The life of a connection. Whatever happens in it stays in it.
-    fn run(self: Box<Self>, py: Python<'_>) {
+    fn run(self: Box<Self>, py: Python<'_>, registration: Registration) {
         let socket = Arc::clone(&self.socket);
         let on_error = self.on_error.clone();
         // What the server has logged comes before what the handler logs.
         settle(py);
-        let registration = Registration::new(self.number, self.head.target.clone(), Arc::clone(&socket));
         let (protocol, method) = (self.head.protocol.clone(), self.head.method.clone());
         match catch_unwind(AssertUnwindSafe(|| self.serve(py, &registration))) {
             Ok(Ok(())) => {}
@@ -201,6 +214,7 @@ impl Task {
     /// The opening handshake: the request and its dispatcher, or `None` when the peer was refused. What it needs is
     /// gone behind it, so that an idle connection does not keep the request's head twice.
     #[inline(never)]
+    #[expect(clippy::boxed_local, reason = "out of its box it would take room on this thread's stack")]
     fn shake_hands(
         self: Box<Self>,
         py: Python<'_>,

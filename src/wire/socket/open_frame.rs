@@ -12,7 +12,7 @@ use crate::websocket::frame::FrameHeader;
 use crate::websocket::mask::apply_mask;
 use crate::websocket::memory;
 use crate::websocket::utf8::Utf8Progress;
-use crate::wire::limits::Share;
+use crate::wire::limits::{Limits, Share};
 use crate::wire::socket::received::{FrameReadError, RawFrame};
 use crate::wire::socket::{READ_AHEAD, Socket};
 use crate::wire::transport::Duplex;
@@ -39,11 +39,17 @@ pub struct OpenFrame<'a> {
     pub(super) _turn: Turn,
 }
 
-impl OpenFrame<'_> {
+impl<'a> OpenFrame<'a> {
     /// Whether nothing has to be waited for.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.header.payload_length == self.held as u64
+    }
+
+    /// What its connection is held to.
+    #[must_use]
+    pub fn limits(&self) -> &'a Arc<Limits> {
+        &self.socket.limits
     }
 
     /// Gives the frame up: nobody wants what is still to come of it. The next frame is behind that.
@@ -101,7 +107,7 @@ impl OpenFrame<'_> {
             }
             self.done = before + filled;
             let missing = self.header.payload_length - self.done as u64;
-            if let Err(error) = self.share.grow_to(self.done as u64) {
+            if let Err(error) = self.share.grow_to(self.done as u64, &self.socket.limits) {
                 self.refuse();
                 return Err(error.into());
             }

@@ -29,7 +29,7 @@ pub enum FrameReadError {
     /// There is no memory for the payload.
     NoMemory,
     /// The messages of all connections would be larger than they may be together.
-    TotalExceeded,
+    TotalExceeded(TotalExceeded),
 }
 
 impl From<FrameRefusal> for FrameReadError {
@@ -45,13 +45,12 @@ impl From<NoMemory> for FrameReadError {
 }
 
 impl From<TotalExceeded> for FrameReadError {
-    fn from(_: TotalExceeded) -> Self {
-        Self::TotalExceeded
+    fn from(error: TotalExceeded) -> Self {
+        Self::TotalExceeded(error)
     }
 }
 
 /// A frame as it came from the wire, its payload unmasked.
-#[derive(Debug)]
 pub struct RawFrame {
     /// The header.
     pub header: FrameHeader,

@@ -27,7 +27,7 @@ use crate::websocket::memory;
 use crate::websocket::message::{Assembler, Complete, FragmentError};
 use crate::websocket::reader::FrameReader;
 use crate::websocket::utf8::Utf8Progress;
-use crate::wire::limits::{Share, max_message_size};
+use crate::wire::limits::Share;
 use crate::wire::socket::{FrameReadError, READ_AHEAD, RawFrame};
 
 impl Stream {
@@ -54,7 +54,7 @@ impl Stream {
             FrameReadError::Refused(refusal) => frames::refused(py, refusal),
             FrameReadError::NotUtf8(text) => not_utf8(py, &text),
             FrameReadError::NoMemory => refusals::no_memory(py),
-            FrameReadError::TotalExceeded => refusals::total_exceeded(py),
+            FrameReadError::TotalExceeded(error) => refusals::total_exceeded(py, error),
         }
     }
 
@@ -100,21 +100,17 @@ impl Stream {
         self.read_frame_unreported(py)
     }
 
-    /// Which frames are taken.
-    fn reader(&self, py: Python<'_>) -> PyResult<FrameReader> {
-        Ok(FrameReader { masked: self.is_on(py, Switch::UnmaskReceive)?, limit: max_message_size() })
-    }
-
     fn read_frame_unreported(&self, py: Python<'_>) -> PyResult<RawFrame> {
         let connection = self.connection(py)?;
-        let reader = self.reader(py)?;
+        let masked = self.is_on(py, Switch::UnmaskReceive)?;
         let frame = if let Ok(own) = connection.cast_exact::<Connection>() {
             let socket = &own.get().socket;
+            let reader = FrameReader { masked, limit: socket.limits.max_message_size() };
             detached(py, || socket.read_frame(reader))
                 .map_err(|error| Self::read_error(&connection, error))?
         } else {
             let mut receive = |length| Self::read_exactly(&connection, length);
-            frames::receive_frame(py, &mut receive, reader)?
+            frames::receive_frame(py, &mut receive, masked)?
         };
         frames::report_header(py, &frame.header, self.fine, |level, text| LOG.log(py, level, || text));
         Ok(frame)
@@ -122,6 +118,7 @@ impl Stream {
 
     /// Takes a frame into the message that it belongs to; gives the message that it completes, and what counts it.
     pub(super) fn assemble(&self, py: Python<'_>, frame: RawFrame) -> PyResult<Option<(Complete, Share)>> {
+        let limits = self.limits(py)?;
         let mut receiving = self.receiving.lock();
         let FrameHeader { opcode, fin, .. } = frame.header;
         let is_control = opcode::is_control(opcode);
@@ -129,13 +126,13 @@ impl Stream {
             let size = receiving.assembler.open_size().saturating_add(frame.payload.len());
             // What has come of the frame is counted with the message from here on.
             drop(frame.share);
-            if receiving.share.grow_to(size as u64).is_err() {
+            if let Err(error) = receiving.share.grow_to(size as u64, &limits) {
                 drop(receiving);
                 self.forget_open();
-                return Err(refusals::total_exceeded(py));
+                return Err(refusals::total_exceeded(py, error));
             }
         }
-        let complete = receiving.assembler.push(opcode, fin, frame.payload, max_message_size());
+        let complete = receiving.assembler.push(opcode, fin, frame.payload, limits.max_message_size());
         // A control frame between fragments is not the message that `get_last_received_opcode` is asked about.
         let between = is_control && receiving.assembler.open_opcode().is_some();
         if complete.is_ok() && opcode != opcode::CONTINUATION && !between {
@@ -145,7 +142,7 @@ impl Stream {
         let share = if is_open { Share::default() } else { mem::take(&mut receiving.share) };
         drop(receiving);
         let complete = complete.map_err(|error| match error {
-            FragmentError::TooLarge => refusals::too_big(py, max_message_size()),
+            FragmentError::TooLarge => refusals::too_big(py, limits.max_message_size()),
             FragmentError::NoMemory(_) => {
                 self.forget_open();
                 refusals::no_memory(py)
@@ -182,7 +179,8 @@ impl Stream {
             return self.read_frame_unreported(py).map(Next::Frame).map(Some);
         };
         let socket = &own.get().socket;
-        let reader = self.reader(py)?;
+        let masked = self.is_on(py, Switch::UnmaskReceive)?;
+        let reader = FrameReader { masked, limit: socket.limits.max_message_size() };
         let mut buffer = [0; READ_AHEAD];
         let mut found = socket.buffered_frame(reader, &mut buffer);
         if found.is_none() {
@@ -248,7 +246,7 @@ impl Stream {
             }
             other => other,
         };
-        if matches!(error, FrameReadError::NoMemory | FrameReadError::TotalExceeded) {
+        if matches!(error, FrameReadError::NoMemory | FrameReadError::TotalExceeded(_)) {
             self.forget_open();
         }
         Self::read_error(connection, error)
@@ -345,7 +343,7 @@ impl Stream {
         } else if let Some(filters) = self.filters(py, Filters::IncomingFrame)? {
             let object = Frame::from_raw(py, &frame)?.into_any();
             frames::apply_frame_filters(&filters, &object)?;
-            frame = frames::raw_from_object(&object, frame.share)?;
+            frame = frames::raw_from_object(&object, frame.share, &self.limits(py)?)?;
         }
         let FrameHeader { rsv1, rsv2, rsv3, .. } = frame.header;
         if rsv1 || rsv2 || rsv3 {
@@ -369,7 +367,7 @@ impl Stream {
         {
             let deflation = &framer.get().deflation;
             return if deflation.takes_inflate_next(py) {
-                payload::inflate(py, deflation, &message.payload, is_text, share)
+                payload::inflate(py, deflation, &message.payload, is_text, share, &self.limits(py)?)
             } else {
                 convert::message(py, &message.payload, is_text)
             };

@@ -9,6 +9,7 @@ use super::super::READ_AHEAD;
 use super::*;
 use crate::handover::Transport;
 use crate::websocket::reader::FrameReader;
+use crate::wire::limits::Limits;
 
 /// How long a test waits for what must happen.
 const BOUND: Duration = Duration::from_secs(30);
@@ -23,7 +24,16 @@ fn connect(unread: &'static [u8]) -> (Arc<Socket>, TcpStream) {
     client.set_read_timeout(Some(BOUND)).unwrap();
     let (server, peer) = listener.accept().unwrap();
     let duplex = Duplex::from(Transport::Tcp(server));
-    (Arc::new(Socket::new(duplex, &Bytes::from_static(unread), peer, None)), client)
+    (
+        Arc::new(Socket::new(
+            duplex,
+            &Bytes::from_static(unread),
+            peer,
+            None,
+            Arc::clone(Limits::for_others()),
+        )),
+        client,
+    )
 }
 
 fn received(mut client: &TcpStream, length: usize) -> Vec<u8> {
