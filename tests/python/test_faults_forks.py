@@ -1,6 +1,7 @@
 """Children that are forked: they have what is theirs, and leave alone what is their parent's."""
 
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ from serving import (
     Output,
     RawClient,
     Start,
+    client_frame,
     environment,
     handler,
     program,
@@ -397,3 +399,47 @@ def test_what_a_handlers_child_serves_is_served(start: Start, tmp_path: Path, wa
         assert client.frame().payload == b"-15"
         echo(other, b"parent's")
     assert server.stop() == 0
+
+
+def test_nothing_is_imported_for_the_first_time_while_handlers_run(
+    start: Start, tmp_path: Path, way: str
+) -> None:
+    # A child that is forked while another thread imports a module waits for that module for ever.
+    body = """
+    before = set(sys.modules)
+    while True:
+        request.ws_stream.receive_message()
+        request.ws_stream.send_message(" ".join(sorted(set(sys.modules) - before)))
+    """
+    write(tmp_path, "modules_wsh.py", "import sys\n" + handler(body))
+    write(tmp_path, "echo_wsh.py", ECHO)
+    write(tmp_path, "raises_wsh.py", handler("raise ValueError('it fails')"))
+    write(tmp_path, "refuses_wsh.py", handler("pass", handshake="raise ValueError('refused')"))
+    close = "request.ws_stream.close_connection()"
+    write(tmp_path, "closed_wsh.py", handler(f"{close}\n{close}"))
+    server = start("--max-message-size", "1000", way=way)
+    deflate = "Sec-WebSocket-Extensions: permessage-deflate"
+    with server.raw("/modules") as client:
+        client.send(1, b"warm")
+        client.frame()
+        for resource, sent, *fields in [
+            ("/echo", client_frame(2, bytes(5000))),
+            ("/echo", client_frame(1, b"\xff")),
+            ("/echo", client_frame(1, b"cut")[:-1]),
+            ("/echo", client_frame(3)),
+            ("/echo", client_frame(2, rsv1=True)),
+            ("/echo", b"\x81\x00"),
+            ("/echo", client_frame(1, b"\xff\xff\xff", rsv1=True), deflate),
+            ("/raises", b""),
+            ("/closed", b""),
+        ]:
+            with server.raw(resource, *fields) as other:
+                other.socket.sendall(sent)
+                other.socket.shutdown(socket.SHUT_WR)
+                other.rest()
+        for resource, *fields in [("/refuses",), ("/echo", "Sec-WebSocket-Protocol: ,")]:
+            with RawClient(server.host, server.port) as other:
+                other.handshake(resource, *fields)
+                assert other.response()[0] != 101
+        client.send(1, b"told")
+        assert client.frame().payload == b""

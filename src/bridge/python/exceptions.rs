@@ -50,6 +50,20 @@ impl ExceptionClass {
     }
 }
 
+/// Imports what a connection would import for the first time when something goes wrong. While a thread imports a module
+/// nobody else can, and a child that is forked at that moment never could.
+///
+/// `http.client`, which takes longer, is imported for the first request, before any code of handlers can fork.
+pub fn import_early() {
+    Python::attach(|py| {
+        // The last two are imported where the traceback of a handler's mistake is made.
+        for module in [STREAM, HANDSHAKE, "struct", "zlib", "ast", "tokenize"] {
+            // Who needs it is told of it then.
+            let _ = py.import(module);
+        }
+    });
+}
+
 const STREAM: &str = "pywebsocket3._stream_exceptions";
 const HANDSHAKE: &str = "pywebsocket3.handshake.base";
 

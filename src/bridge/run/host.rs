@@ -16,7 +16,7 @@ use crate::bridge::api::request::Request;
 use crate::bridge::load::loader::PythonLoader;
 use crate::bridge::load::suite::Suite;
 use crate::bridge::python::detach::{attached, detached, in_one_process};
-use crate::bridge::python::exceptions::{ABORTED_BY_USER, HANDSHAKE_FAILED, Panicked, VERSION};
+use crate::bridge::python::exceptions::{self, ABORTED_BY_USER, HANDSHAKE_FAILED, Panicked, VERSION};
 use crate::bridge::python::last_call::call;
 use crate::bridge::python::logging::{Level, Logger, repr, settle, traceback};
 use crate::bridge::python::thread::PythonThread;
@@ -60,6 +60,7 @@ struct ServerState {
 impl PythonHost {
     /// A host for what `registry` has loaded, whose peers are held to `limits`.
     pub fn new(registry: Arc<Registry<PythonLoader>>, limits: Arc<Limits>) -> Self {
+        exceptions::import_early();
         let server = ServerState { connections: Connections::new(), limits, ping: None };
         Self { registry, on_error: None, server }
     }
