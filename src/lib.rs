@@ -23,6 +23,7 @@
 //! - [`trace`] – `--trace`: the bytes of connections in a file; [`replay`] – `wshost replay`: the same again
 //! - [`patience`] – how long a peer is waited for that takes or sends nothing
 //! - [`per_process`] – values of which a forked child has its own; [`forks`] – the list of them
+//! - `platform` – what differs from one operating system to the next
 //! - [`python_files`] – the files of `python/`, carried inside
 //! - [`wire`] – a connection's bytes, for a thread that may wait for them
 //! - [`threads`] – the threads of handlers, for the system; [`locks`] – locks beside Python
@@ -46,6 +47,7 @@ pub mod logging;
 pub mod panics;
 mod patience;
 pub mod per_process;
+mod platform;
 pub mod program;
 pub mod python_files;
 pub mod replay;

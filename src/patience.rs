@@ -1,10 +1,10 @@
 //! How long a peer is waited for that takes nothing, or sends nothing: each has a time limit, and gets time back
 //! for what it moves. So one that stops is given up, one that trickles is, too, and a slow one is not.
 //!
-//! Must not import anything of this crate.
+//! Must not import anything of this crate but `platform`.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::platform::unsent_bytes;
 
 /// The slowest that a peer may be in the long run, in bytes a second: what the oldest modems did.
 pub const SLOWEST_RATE: u64 = 240;
@@ -110,14 +112,6 @@ impl<S: AsFd> Patient<S> {
             }
         }
     }
-}
-
-/// How many bytes that were written to `socket` its peer's system has not taken yet; 0 where nobody can tell.
-fn unsent_bytes(socket: &impl AsFd) -> usize {
-    let mut unsent: libc::c_int = 0;
-    // SAFETY: TIOCOUTQ writes one int to where the pointer leads; the descriptor is open while it is borrowed.
-    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut unsent) };
-    if result == 0 { usize::try_from(unsent).unwrap_or(0) } else { 0 }
 }
 
 impl<S: AsFd> AsFd for Patient<S> {

@@ -21,7 +21,8 @@ use super::conditions::{Conditions, Verdict, Version};
 use super::error_page::python_repr;
 use super::head::RequestHead;
 use super::listing::listing;
-use super::root::{Root, real_path};
+use super::root::Root;
+use crate::platform::real_path;
 
 /// Why a request for a file gets none, in pywebsocket's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

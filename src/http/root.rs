@@ -3,13 +3,14 @@
 //! Who looks at a path and opens it then has two answers, which may be about two files. So a descriptor comes first,
 //! and what is to be known is asked of it. Must not import tokio or pyo3.
 
-use std::fs::{File, Metadata, read_link};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use crate::platform;
 
 /// A folder that paths count from.
 #[derive(Debug, Clone, Copy)]
@@ -51,39 +52,8 @@ impl Root<'_> {
         if self.allow_outside {
             return Ok(openat(&root, path, flags, Mode::empty())?);
         }
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        match openat2(&root, path, flags, Mode::empty(), resolve) {
-            // NOSYS, PERM: the kernel is older than 5.6, or a filter of a container does not know the call.
-            // XDEV, AGAIN: a link that begins with a slash, or one with dots while others rename; it may lead
-            // back inside.
-            Err(Errno::NOSYS | Errno::PERM | Errno::XDEV | Errno::AGAIN) => {
-                open_and_compare(&root, path, flags)
-            }
-            opened => Ok(opened?),
-        }
+        platform::open_beneath(&root, path, flags)
     }
-}
-
-/// Opens `path` below `root` if what it leads to has its real place there. Without `/proc` nobody can tell.
-fn open_and_compare(root: &OwnedFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    let found = openat(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    if !real_path(&found)?.starts_with(real_path(root)?) {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    if flags.contains(OFlags::PATH) {
-        return Ok(found);
-    }
-    // The same file, whatever its path leads to now.
-    Ok(openat(CWD, in_proc(&found), flags, Mode::empty())?)
-}
-
-/// The path, without links, of what `descriptor` has open.
-pub fn real_path(descriptor: impl AsFd) -> io::Result<PathBuf> {
-    read_link(in_proc(&descriptor))
-}
-
-fn in_proc(descriptor: &impl AsFd) -> String {
-    format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd())
 }
 
 /// Reads the regular file `path`. An error for anything else: a pipe would wait, a device may have no end.
@@ -103,6 +73,7 @@ mod tests {
     use std::fs;
     use std::io::Read as _;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -149,24 +120,6 @@ mod tests {
         let root = Root { allow_outside: true, ..root };
         for name in ["out", "absolute-out"] {
             assert_eq!(content(root, name).as_deref(), Some("secret"), "{name}");
-        }
-    }
-
-    /// What there is without `openat2`.
-    #[test]
-    fn places_are_compared() {
-        let (_outside, path) = tree();
-        let root = openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("the root");
-        for flags in [OFlags::PATH, OFlags::RDONLY] {
-            for name in ["a", "relative", "absolute", "out-and-in", "dir", "."] {
-                let opened = open_and_compare(&root, Path::new(name), flags).expect(name);
-                assert!(
-                    real_path(&opened).expect("a path").starts_with(fs::canonicalize(&path).expect("it is"))
-                );
-            }
-            for name in ["out", "absolute-out", "magic", "magic/etc", "none"] {
-                assert!(open_and_compare(&root, Path::new(name), flags).is_err(), "{name}");
-            }
         }
     }
 

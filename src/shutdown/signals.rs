@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
 
 use libc::{SIGHUP, SIGINT, SIGTERM, c_int, c_void, siginfo_t};
-use rustix::thread::futex;
+
+use crate::platform;
 
 /// The signals that are taken.
 const TAKEN: [c_int; 3] = [SIGINT, SIGTERM, SIGHUP];
@@ -115,17 +116,13 @@ pub(super) fn changes() -> u32 {
 
 /// Waits until [`changes`] is not `seen`, but no longer than `time`. It may return early.
 pub(super) fn wait(seen: u32, time: Option<Duration>) {
-    // More than the system takes is as good as for ever.
-    let time = time.and_then(|time| time.try_into().ok());
-    // An error: there is a change, or the time is over, or a signal came.
-    let _ = futex::wait(&CHANGES, futex::Flags::PRIVATE, seen, time.as_ref());
+    platform::wait_while(&CHANGES, seen, time);
 }
 
 /// Ends what waits.
 pub(super) fn wake() {
     CHANGES.fetch_add(1, Ordering::AcqRel);
-    // An error would mean that the address is not ours.
-    let _ = futex::wake(&CHANGES, futex::Flags::PRIVATE, u32::MAX >> 1);
+    platform::wake_all(&CHANGES);
 }
 
 /// Ignores the signal `number` if it would end the process.
@@ -175,17 +172,15 @@ fn ours() -> libc::sigaction {
 /// Runs in the middle of anything: atomics and a system call only.
 extern "C" fn on_signal(number: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let Some(place) = TAKEN.iter().position(|taken| *taken == number) else { return };
-    // SAFETY: it is the address of a number of this thread.
-    let error = unsafe { *libc::__errno_location() };
-    ARRIVED[place].store(true, Ordering::Release);
-    wake();
-    // SAFETY: null, or what `Taken::new` has made, which is not freed and not written any more.
-    if let Some(previous) = unsafe { PREVIOUS[place].load(Ordering::Acquire).as_ref() } {
-        // SAFETY: the system gave it as the function that it would have called with these arguments.
-        unsafe { call(previous, number, info, context) };
-    }
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() = error };
+    platform::keeping_errno(|| {
+        ARRIVED[place].store(true, Ordering::Release);
+        wake();
+        // SAFETY: null, or what `Taken::new` has made, which is not freed and not written any more.
+        if let Some(previous) = unsafe { PREVIOUS[place].load(Ordering::Acquire).as_ref() } {
+            // SAFETY: the system gave it as the function that it would have called with these arguments.
+            unsafe { call(previous, number, info, context) };
+        }
+    });
 }
 
 /// Calls what `action` names, if it is a function.

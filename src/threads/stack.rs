@@ -10,6 +10,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 
+use crate::platform;
+
 /// How much below [`release`] stays: more than it and the call that it makes need.
 const MARGIN: usize = 384;
 
@@ -29,7 +31,7 @@ pub fn release_unused() {
     if !IS_OURS.get() {
         return;
     }
-    if let Some((stack, page)) = own_stack().zip(page_size()) {
+    if let Some((stack, page)) = platform::own_stack().zip(platform::page_size()) {
         release(&stack, page);
     }
 }
@@ -44,39 +46,18 @@ fn release(stack: &Range<usize>, page: usize) {
     }
     let end = here.saturating_sub(MARGIN) / page * page;
     if end > stack.start {
-        // SAFETY: the range is part of this thread's stack, on which this code runs, and nothing in it is alive: this
-        // frame and that of the call are within `MARGIN` below `here`, all others are above.
-        unsafe {
-            libc::madvise(ptr::without_provenance_mut(stack.start), end - stack.start, libc::MADV_DONTNEED);
-        }
+        // SAFETY: the range is part of this thread's own stack, from its lowest page to one below this code, which runs on
+        // it. Stacks grow downwards, so frames of callers lie above `here`. This frame and that of the call lie less than
+        // `MARGIN` below it: neither has more than a few words, and the system call itself uses the kernel's stack. A
+        // `madvise` that is replaced by a function with large frames would break that.
+        unsafe { platform::give_back_pages(stack.start..end) };
     }
-}
-
-/// The addresses of the stack that this thread was started with. `None`: the system does not say.
-fn own_stack() -> Option<Range<usize>> {
-    let mut attributes = MaybeUninit::uninit();
-    let mut lowest = ptr::null_mut();
-    let mut size = 0;
-    // SAFETY: `attributes` is initialised by the first call, read by the second if there was no error, and given
-    // back by the third.
-    unsafe {
-        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
-            return None;
-        }
-        let failed = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut lowest, &raw mut size);
-        libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        (failed == 0).then(|| lowest.addr()..lowest.addr().saturating_add(size))
-    }
-}
-
-fn page_size() -> Option<usize> {
-    // SAFETY: asks for a number.
-    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok().filter(|&size| size > 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::page_size;
 
     /// Writes to 100 KiB of stack and more, and gives what is there.
     #[inline(never)]

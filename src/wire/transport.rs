@@ -16,6 +16,7 @@ use rustls::ServerConnection;
 use socket2::{SockRef, Socket};
 
 use crate::handover::Transport;
+use crate::platform::{MORE_TO_COME, NO_SIGNAL, NO_WAIT};
 use crate::trace::{ConnectionTrace, PIECE};
 
 /// How much is read from the socket at once under TLS, in bytes: two records of nearly the largest size.
@@ -136,7 +137,7 @@ impl Duplex {
     /// Takes bytes from the wire that nobody wants any more, as they are there: still encrypted, and not recorded. Does
     /// not wait: `WouldBlock`; 0 at the end of the stream.
     pub fn discard(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
-        let flags = libc::MSG_DONTWAIT;
+        let flags = NO_WAIT;
         match self {
             Self::Tcp(socket) => SockRef::from(socket).recv_with_flags(buffer, flags),
             Self::Unix(socket) => SockRef::from(socket).recv_with_flags(buffer, flags),
@@ -174,7 +175,7 @@ impl Duplex {
     /// One write that does not wait: `WouldBlock` where nothing can be written, or where writing is work. When there is
     /// `more` to come, the system may keep it back until then, or until [`Duplex::push`].
     pub fn write_now(&self, parts: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+        let flags = NO_WAIT | NO_SIGNAL | if more { MORE_TO_COME } else { 0 };
         match self {
             Self::Tcp(socket) => SockRef::from(socket).send_vectored_with_flags(parts, flags),
             Self::Unix(socket) => SockRef::from(socket).send_vectored_with_flags(parts, flags),
@@ -198,7 +199,7 @@ impl Duplex {
     /// How much of `bytes` went out without waiting; with TLS all of it is kept at least, and goes out before
     /// anything else.
     fn send_without_waiting(&self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let flags = NO_WAIT | NO_SIGNAL;
         match self {
             Self::Tcp(socket) => SockRef::from(socket).send_with_flags(bytes, flags),
             Self::Unix(socket) => SockRef::from(socket).send_with_flags(bytes, flags),
@@ -380,7 +381,7 @@ impl Tls {
         if drain(&mut self.session.lock(), &mut outgoing).is_err() || outgoing.is_empty() {
             return false;
         }
-        match self.socket.send_with_flags(&outgoing, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
+        match self.socket.send_with_flags(&outgoing, NO_WAIT | NO_SIGNAL) {
             Ok(sent) => drop(outgoing.drain(..sent)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // A peer that is gone shows up at the next read.
@@ -428,7 +429,7 @@ impl Read for &Tls {
 /// Sends all of `bytes`, without SIGPIPE for the process when the peer is gone.
 fn send_all(socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        match socket.send_with_flags(bytes, libc::MSG_NOSIGNAL) {
+        match socket.send_with_flags(bytes, NO_SIGNAL) {
             Ok(count) => bytes = &bytes[count..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

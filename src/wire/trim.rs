@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::per_process::PerProcess;
+use crate::platform;
 
 /// So much must have been freed.
 const ENOUGH: u64 = 8 << 20;
@@ -36,7 +37,7 @@ impl Freed {
 pub fn freed(bytes: u64) {
     let freed = FREED.get();
     let so_far = freed.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-    if cfg!(not(target_env = "gnu")) || so_far < ENOUGH || freed.is_due.swap(true, Ordering::Relaxed) {
+    if so_far < ENOUGH || freed.is_due.swap(true, Ordering::Relaxed) {
         return;
     }
     let trim = || {
@@ -44,7 +45,7 @@ pub fn freed(bytes: u64) {
         // Whoever frees something from here on sees that it is not due, and counts it at most twice.
         freed.is_due.store(false, Ordering::Release);
         freed.bytes.store(0, Ordering::Relaxed);
-        give_back();
+        platform::give_back_freed();
     };
     let started = thread::Builder::new().name("wsh-trim".to_owned()).stack_size(STACK_SIZE).spawn(trim);
     if started.is_err() {
@@ -52,12 +53,3 @@ pub fn freed(bytes: u64) {
         freed.is_due.store(false, Ordering::Relaxed);
     }
 }
-
-#[cfg(target_env = "gnu")]
-fn give_back() {
-    // SAFETY: it takes the allocator's own locks, and touches nothing that is in use.
-    unsafe { libc::malloc_trim(0) };
-}
-
-#[cfg(not(target_env = "gnu"))]
-fn give_back() {}

@@ -1,4 +1,4 @@
-//! Writing on the thread of the caller, for a moment at most. Must not import anything of this crate.
+//! Writing on the thread of the caller, for a moment at most. Must not import anything of this crate but `deadline` and `platform`.
 
 use std::fs::File;
 use std::io;
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use super::target::Target;
-use crate::deadline;
+use crate::{deadline, platform};
 
 /// How long to wait for a reader.
 const READER_TIME: Duration = Duration::from_secs(1);
@@ -57,9 +57,8 @@ fn write_for_a_moment(descriptor: BorrowedFd<'_>, bytes: &[u8], end: Instant) ->
     if kind == FileType::RegularFile {
         return write_all(descriptor, bytes);
     }
-    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::APPEND;
-    let own = rustix::fs::open(path, flags, Mode::empty()).map(File::from);
+    let own = platform::open_again(descriptor, flags).map(File::from);
     let descriptor = own.as_ref().map_or(descriptor, AsFd::as_fd);
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -128,7 +127,7 @@ fn write_once(descriptor: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> 
 
 /// Sends what a socket takes now.
 fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let flags = platform::NO_WAIT | platform::NO_SIGNAL;
     // SAFETY: the pointer and the length are those of a slice.
     let count = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
     usize::try_from(count).map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))

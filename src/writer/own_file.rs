@@ -1,13 +1,15 @@
 //! A file whose number others may close, such as a handler that closes all descriptors: the system gives the number to
-//! the next file or client then, and nothing of ours may be written there. Must not import anything of this crate.
+//! the next file or client then, and nothing of ours may be written there. Must not import anything of this crate but `platform`.
 
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Stat, fstat};
+
+use crate::platform;
 
 /// A file that is written to as long as its number leads to it. The number stays the same.
 #[derive(Debug)]
@@ -46,13 +48,8 @@ impl OwnFile {
         // First: a child has descriptors that may be older than its memory, and never newer ones.
         before.store(old, Ordering::Relaxed);
         now.store(new, Ordering::Relaxed);
-        // SAFETY: both numbers are those of files of ours that are open; the second is replaced in one step, and those
-        // who know it want to write to this file, whichever it is.
-        if unsafe { libc::dup3(file.as_raw_fd(), self.file.as_raw_fd(), libc::O_CLOEXEC) } == -1 {
-            now.store(old, Ordering::Relaxed);
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
+        // Those who know the number want to write to this file, whichever it is.
+        platform::replace(self.file.as_fd(), file.as_fd()).inspect_err(|_| now.store(old, Ordering::Relaxed))
     }
 }
 
@@ -74,7 +71,7 @@ fn identity(stat: &Stat) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::os::fd::{FromRawFd as _, OwnedFd};
+    use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each part of `src/` may name with `crate::`; `error`, `config`, `deadline` and `per_process` are open to all.
+/// What each part of `src/` may name with `crate::`; `error`, `config`, `deadline`, `per_process` and `platform` are open to all.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("lib", &["bridge", "cli", "embed", "forks", "program", "shutdown"]),
@@ -26,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("forks", &["bridge", "handlers", "logging", "shutdown", "status", "websocket", "wire", "writer"]),
     ("patience", &[]),
     ("per_process", &[]),
+    ("platform", &[]),
     ("descriptors", &[]),
     (
         "program",
@@ -101,6 +102,25 @@ const MAY_USE_BETWEEN: &[(&str, &[&str])] = &[
     ("locks", &[]),
     ("threads", &["logging"]),
     ("wire", &["handlers", "handover", "locks", "logging", "threads", "trace", "websocket"]),
+];
+
+/// Names of what only some systems have.
+const ONLY_SOME_HAVE: &[&str] = &[
+    "\"/proc/",
+    "MADV_",
+    "MSG_DONTWAIT",
+    "MSG_MORE",
+    "MSG_NOSIGNAL",
+    "TIOCOUTQ",
+    "__errno_location",
+    "dup3",
+    "epoll",
+    "futex",
+    "getattr_np",
+    "malloc_trim",
+    "openat2",
+    "target_env",
+    "target_os",
 ];
 
 /// The rooms of `bridge`. Each may name those that come after it.
@@ -195,6 +215,30 @@ fn only_constants_are_added_to_clocks() {
     assert!(broken.is_empty(), "use deadline::after and deadline::seconds:\n{}", broken.join("\n"));
 }
 
+/// What only some systems have has its place in `platform`, and tests may name it.
+#[test]
+fn one_folder_names_an_operating_system() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    source_files(&source, &mut files);
+    files.retain(|file| part_of(&source, file) != "platform" && !file.ends_with("tests.rs"));
+    let mut broken = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("UTF-8");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let names = |name: &&str| line.contains(*name);
+            broken.extend(
+                ONLY_SOME_HAVE
+                    .iter()
+                    .filter(|name| names(name))
+                    .map(|name| format!("{}: {name}", file.display())),
+            );
+        }
+    }
+    assert!(broken.is_empty(), "give it a name in src/platform:\n{}", broken.join("\n"));
+}
+
 #[test]
 fn each_room_of_bridge_names_only_those_after_it() {
     let bridge = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bridge");
@@ -230,8 +274,9 @@ fn each_layer_names_only_what_lies_below() {
         let allowed = rules.get(part.as_str()).unwrap_or_else(|| panic!("no rule for {part}: add one here"));
         let text = fs::read_to_string(file).expect("UTF-8");
         for named in named_parts(&text) {
-            let open_to_all = ["config", "deadline", "error", "per_process", "_native", part.as_str()]
-                .contains(&named.as_str());
+            let open_to_all =
+                ["config", "deadline", "error", "per_process", "platform", "_native", part.as_str()]
+                    .contains(&named.as_str());
             if !open_to_all && !allowed.contains(&named.as_str()) {
                 broken.push(format!("{}: crate::{named}", file.display()));
             }
