@@ -180,6 +180,8 @@ mod _native {
     #[pymodule_export]
     use crate::bridge::load::suite::{HandlerSuite, default_passive_closing_handshake};
     #[pymodule_export]
+    use crate::bridge::python::exceptions::prepend_message_to_exception;
+    #[pymodule_export]
     use crate::bridge::python::logging::log_record;
     #[pymodule_export]
     use crate::bridge::run::connections::end_handlers;

@@ -17,6 +17,7 @@ from wshost._native import (
     _RFC1979Inflater,
     hexify,
     pack_byte,
+    prepend_message_to_exception,
 )
 
 __all__ = [
@@ -34,11 +35,6 @@ __all__ = [
     "pack_byte",
     "prepend_message_to_exception",
 ]
-
-
-def prepend_message_to_exception(message: str, exc: BaseException) -> None:
-    """Puts `message` before the text of `exc`, in place."""
-    exc.args = (message + str(exc),)
 
 
 def get_script_interp(script_path: str, cygwin_path: str | None = None) -> str | None:

@@ -70,6 +70,7 @@ __all__ = [
     "log_record",
     "main",
     "pack_byte",
+    "prepend_message_to_exception",
     "parse_extensions",
     "parse_frame",
     "parse_host_header",
@@ -517,3 +518,4 @@ class _RFC1979Inflater:
 
 def pack_byte(b: int) -> bytes: ...
 def hexify(s: Buffer) -> str: ...
+def prepend_message_to_exception(message: str, exc: BaseException) -> None: ...

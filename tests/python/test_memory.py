@@ -223,3 +223,25 @@ def test_a_suite_that_leads_back_to_itself_is_given_back(tmp_path: Path) -> None
     del function, suite
     gc.collect()
     assert seen() is None
+
+
+def test_a_request_that_hangs_on_its_own_header_fields_is_given_back(start: Start, tmp_path: Path) -> None:
+    body = """
+    request.headers_in.request = request
+    SEEN.append(weakref.ref(request))
+    request.ws_stream.receive_message()
+    """
+    told = """
+    import a_seen
+    gc.collect()
+    request.ws_stream.send_message(str([seen() is None for seen in a_seen.SEEN]))
+    """
+    write(tmp_path, "a_seen.py", "SEEN = []")
+    write(tmp_path, "a_wsh.py", handler(body, before="import weakref\nfrom a_seen import SEEN"))
+    write(tmp_path, "told_wsh.py", handler(told, before="import gc"))
+    server = start()
+    with server.raw("/a") as client:
+        client.send(8)
+        client.rest()
+    wait_until(lambda: not server.handler_threads(), "the end of the handler")
+    assert server.ask("/told", None) == "[True]"

@@ -3,6 +3,7 @@
 
 mod cgi;
 mod circles;
+mod classes;
 mod files;
 mod forks;
 mod fuzz_seeds;

@@ -1,6 +1,7 @@
 //! Permessage-deflate (RFC 7692) on a connection: the filters that a processor puts into its stream's options.
 
 use pyo3::PyClass;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -122,6 +123,11 @@ pub struct OutgoingMessageFilter(Py<DeflateFramer>);
 
 #[pymethods]
 impl OutgoingMessageFilter {
+    /// The framer, for the garbage collector.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+
     /// The payload of a message: compressed, or as it is when compression is off.
     #[pyo3(signature = (message, end=true, binary=false))]
     fn filter<'py>(
@@ -160,6 +166,11 @@ pub struct IncomingMessageFilter(Py<DeflateFramer>);
 
 #[pymethods]
 impl IncomingMessageFilter {
+    /// The framer, for the garbage collector.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+
     /// The message of a payload: inflated when its first frame had RSV1.
     fn filter<'py>(&self, message: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = message.py();
@@ -197,6 +208,11 @@ pub struct OutgoingFrameFilter(Py<DeflateFramer>);
 
 #[pymethods]
 impl OutgoingFrameFilter {
+    /// The framer, for the garbage collector.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+
     /// Changes `frame.rsv1` where it has to be set.
     fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
         // A ping of another thread may come between the message filter and the message's frame.
@@ -216,6 +232,11 @@ pub struct IncomingFrameFilter(Py<DeflateFramer>);
 
 #[pymethods]
 impl IncomingFrameFilter {
+    /// The framer, for the garbage collector.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+
     /// Remembers `frame.rsv1` of a data frame and clears it.
     fn filter(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
         let marked = frame.getattr("rsv1")?.eq(1)?;

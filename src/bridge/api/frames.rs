@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
@@ -552,6 +553,11 @@ impl FragmentedFrameBuilder {
             encode_utf8: encode_utf8.map_or(Ok(true), |value| value.is_truthy())?,
             fragmenter: Lock::default(),
         })
+    }
+
+    /// Filters may lead back to the builder; the garbage collector has to see that.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.filters)
     }
 
     /// The next frame: `payload_data` is `str` for text (bytes when `encode_utf8` is false), bytes for binary.

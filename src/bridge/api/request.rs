@@ -1,5 +1,6 @@
 //! The `request` of a handler.
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
@@ -97,6 +98,14 @@ pub struct RequestHandler {
     command: Py<PyString>,
     /// The protocol of the request line.
     request_version: Py<PyString>,
+}
+
+#[pymethods]
+impl RequestHandler {
+    /// A handler may hang its request on the fields; the garbage collector has to see that.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.headers)
+    }
 }
 
 /// The header fields as Python's `http.client.HTTPMessage`, as in the reference: names in any case, `None`

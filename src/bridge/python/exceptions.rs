@@ -4,7 +4,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::create_exception;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyString, PyTuple, PyType};
 
 use crate::bridge::python::cached::Cached;
 use crate::error::StartError;
@@ -99,12 +99,21 @@ create_exception!(
     "A panic of wshost came out of a handler. It is in the log already, and ends the connection."
 );
 
-/// Puts `prefix` before the text of an exception, in place (pywebsocket:
-/// `util.prepend_message_to_exception`).
-pub fn prepend_message(py: Python<'_>, error: &PyErr, prefix: &str) {
+/// Puts `message` before the text of `exc`, in place: its `args` are that one text then.
+///
+/// Raises what `str(exc)` raises.
+#[pyfunction]
+pub fn prepend_message_to_exception(
+    message: &Bound<'_, PyString>,
+    exc: &Bound<'_, PyBaseException>,
+) -> PyResult<()> {
+    exc.setattr("args", (message.add(exc.str()?)?,))
+}
+
+/// The same for an exception that is on its way, which stays what it is when that fails.
+pub fn prepend_message(py: Python<'_>, error: &PyErr, message: &str) {
     let value = error.value(py);
-    let text = value.str().map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned());
-    if let Err(error) = value.setattr("args", (format!("{prefix}{text}"),)) {
+    if let Err(error) = prepend_message_to_exception(&PyString::new(py, message), value) {
         error.write_unraisable(py, Some(value));
     }
 }

@@ -63,6 +63,9 @@ enum Source {
 }
 
 /// Knows the handlers and calls them.
+///
+/// It has no `__traverse__`: its handlers are the registry's, too, and the garbage collector would take each reference for
+/// as many as there are dispatchers.
 #[pyclass(frozen, dict, weakref, subclass, module = "pywebsocket3.dispatch")]
 pub struct Dispatcher(Source);
 
