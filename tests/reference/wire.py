@@ -19,7 +19,7 @@ from typing import Union
 import frames
 from servers import Server
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 """The sample key of RFC 6455 section 1.3."""
 
