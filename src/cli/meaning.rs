@@ -18,7 +18,7 @@ use crate::config::{
     Secret, StatusConfig, TlsConfig,
 };
 use crate::deadline::LONGEST;
-use crate::error::StartError;
+use crate::error::{StartError, TlsOptionsError};
 
 /// Makes the document root the working directory, as pywebsocket does before anything else, so that relative
 /// paths in handlers count from there. Call it once, before the server and the log start; not part of
@@ -119,10 +119,8 @@ impl TlsOptions {
         let file = |path| given(path).map(|path| below(document_root, &path));
         if !(self.tls || self_signed) {
             return match (self.tls_client_auth, self.tls_client_cert_optional) {
-                (true, _) => Err(StartError::Tls("--tls-client-auth needs --tls")),
-                (_, true) => {
-                    Err(StartError::Tls("--tls-client-cert-optional needs --tls and --tls-client-auth"))
-                }
+                (true, _) => Err(StartError::Tls(TlsOptionsError::AuthWithoutTls)),
+                (_, true) => Err(StartError::Tls(TlsOptionsError::OptionalWithoutTls)),
                 _ => Ok(None),
             };
         }
@@ -130,27 +128,20 @@ impl TlsOptions {
             (Some(certificate), Some(private_key), false) => (certificate, private_key),
             (None, None, true) => (PathBuf::new(), PathBuf::new()),
             (_, _, true) => {
-                return Err(StartError::Tls(
-                    "--tls-self-signed makes its own certificate; leave out --certificate and --private-key, or it",
-                ));
+                return Err(StartError::Tls(TlsOptionsError::TwoCertificates));
             }
             _ => {
-                return Err(StartError::Tls(
-                    "--tls needs --certificate FILE and --private-key FILE (one file may hold both), \
-                     or --tls-self-signed",
-                ));
+                return Err(StartError::Tls(TlsOptionsError::NoCertificate));
             }
         };
         let client_auth =
             match (self.tls_client_auth, self.tls_client_cert_optional, file(self.tls_client_ca)) {
                 (false, true, _) => {
-                    return Err(StartError::Tls("--tls-client-cert-optional needs --tls-client-auth"));
+                    return Err(StartError::Tls(TlsOptionsError::OptionalWithoutAuth));
                 }
                 (false, false, _) => ClientAuth::None,
                 (true, _, None) => {
-                    return Err(StartError::Tls(
-                        "--tls-client-auth needs --tls-client-ca FILE to check against",
-                    ));
+                    return Err(StartError::Tls(TlsOptionsError::NoAuthorities));
                 }
                 (true, true, Some(ca)) => ClientAuth::Optional(ca),
                 (true, false, Some(ca)) => ClientAuth::Required(ca),
