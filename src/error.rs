@@ -33,6 +33,21 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A directory that an option names by a relative path is not there: people forget from where that counts.
+    #[error(
+        "{option} {}: {source}; looked for at {}: a relative path counts from --document-root",
+        typed.display(), path.display()
+    )]
+    RelativeDirectory {
+        /// The option, as typed (`--websock-handlers`).
+        option: &'static str,
+        /// The directory as typed.
+        typed: PathBuf,
+        /// Where that is.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The scan directory does not lie under the handler root (pywebsocket refuses this, too).
     #[error("--scan-dir {}: must be a directory under --websock-handlers {}", scan.display(), root.display())]
     ScanOutsideRoot {

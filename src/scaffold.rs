@@ -9,22 +9,9 @@ use crate::error::{ScaffoldError, StartError};
 const HANDLER: &str = include_str!("scaffold/handler.py.in");
 const TEST: &str = include_str!("scaffold/test.py.in");
 
-/// Writes `handlers/NAME_wsh.py` and `tests/test_NAME.py` below `directory`. Files that are there stay, and are
-/// an error.
-pub fn write(name: &str, directory: &Path) -> Result<(), StartError> {
-    let resource = name.trim_matches('/');
-    let is_part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
+/// Writes `handlers/RESOURCE_wsh.py` and a test for it below `directory`. Files that are there stay, and are an error.
+pub fn write(resource: &str, directory: &Path) -> Result<(), StartError> {
     let handler = directory.join("handlers").join(format!("{resource}_wsh.py"));
-    if resource.is_empty() {
-        return Err(StartError::New(ScaffoldError::NoName));
-    }
-    if !resource.split('/').all(is_part) {
-        return Err(StartError::New(ScaffoldError::Name(name.to_owned())));
-    }
     let identifier = resource.replace(['/', '-', '.'], "_");
     let test_file = directory.join("tests").join(format!("test_{identifier}.py"));
     for (path, template) in [(&handler, HANDLER), (&test_file, TEST)] {

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::names::PROGRAM;
 use super::options::Options;
-use super::replay;
+use super::{replay, value};
 
 /// The subcommand that checks handlers.
 pub(super) const CHECK: &str = "check";
@@ -40,6 +40,7 @@ fn new_command() -> Command {
             Arg::new("name")
                 .required(true)
                 .value_name("NAME")
+                .value_parser(value::resource)
                 .help("The resource, such as chat or room/chat"),
         )
         .arg(into.default_value(".").help("Folder that gets handlers/ and tests/"))

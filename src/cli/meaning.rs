@@ -53,9 +53,9 @@ impl Options {
         let trace = given(self.server.trace).map(|path| private_file("--trace", &path, &document_root));
         let trace = trace.transpose()?;
         let tls = self.tls.resolve(&document_root, self.server.tls_self_signed)?;
-        let root = directory("--websock-handlers", &document_root.join(&self.handlers.websock_handlers))?;
+        let root = directory_below(&document_root, "--websock-handlers", &self.handlers.websock_handlers)?;
         let scan = match given(self.handlers.scan_dir) {
-            Some(path) => scan_directory(&root, &document_root.join(path))?,
+            Some(path) => scan_directory(&document_root, &root, &path)?,
             None => root.clone(),
         };
         let map_file = match given(self.handlers.websock_handlers_map_file) {
@@ -181,12 +181,22 @@ fn directory(option: &'static str, path: &Path) -> Result<PathBuf, StartError> {
     absolute(path).map_err(error)
 }
 
+/// The same; a relative path counts from `base`.
+fn directory_below(base: &Path, option: &'static str, typed: &Path) -> Result<PathBuf, StartError> {
+    directory(option, &base.join(typed)).map_err(|error| match error {
+        StartError::Directory { path, source, .. } if typed.is_relative() => {
+            StartError::RelativeDirectory { option, typed: typed.to_owned(), path, source }
+        }
+        error => error,
+    })
+}
+
 /// The absolute path of the scan directory, which must lie under the handler root or be the root itself.
 ///
 /// pywebsocket compares the canonical paths as text and so takes `/a/bc` to lie under `/a/b`; here they are
 /// compared by component.
-fn scan_directory(root: &Path, scan: &Path) -> Result<PathBuf, StartError> {
-    let scan = directory("--scan-dir", scan)?;
+fn scan_directory(base: &Path, root: &Path, scan: &Path) -> Result<PathBuf, StartError> {
+    let scan = directory_below(base, "--scan-dir", scan)?;
     let canonical = |option, path: &Path| {
         path.canonicalize().map_err(|source| StartError::Directory { option, path: path.to_owned(), source })
     };

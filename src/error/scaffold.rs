@@ -6,12 +6,6 @@ use std::path::PathBuf;
 /// Why `wshost new` writes nothing, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ScaffoldError {
-    /// The name has nothing in it.
-    #[error("the name is empty; name the resource, such as chat or room/chat")]
-    NoName,
-    /// No file can be named so.
-    #[error("{0:?} is not a name of a resource; use letters, digits, `-`, `_` and `/`, such as room/chat")]
-    Name(String),
     /// There is a file of the name.
     #[error("{}: is there already; take another name or delete it", .0.display())]
     Exists(PathBuf),

@@ -260,7 +260,10 @@ def test_new_writes_a_handler_and_a_test_that_passes(tmp_path: Path) -> None:
     again = run("new", "room/my-chat", "--into", str(tmp_path))
     assert again.returncode == 1
     assert "is there already" in again.stderr
-    assert run("new", "../x", "--into", str(tmp_path)).returncode == 1
+    refused = run("new", "../x", "--into", str(tmp_path))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert not (tmp_path.parent / "handlers").exists()
+    assert run("new", "v1.0/chat", "--into", str(tmp_path)).returncode == 0
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path,
@@ -269,7 +272,7 @@ def test_new_writes_a_handler_and_a_test_that_passes(tmp_path: Path) -> None:
         capture_output=True,
         timeout=90,
     )
-    assert "2 passed" in tested.stdout, tested
+    assert "4 passed" in tested.stdout, tested
     command = [sys.executable, "-m", "mypy", "--strict", "--explicit-package-bases", *map(str, files[:1])]
     shutil.copy(files[0], files[0].with_name("my_chat.py"))
     command[-1] = str(files[0].with_name("my_chat.py"))
