@@ -144,6 +144,12 @@ def test_aliases_that_lead_nowhere_fail(tmp_path: Path) -> None:
     write(tmp_path, "map.txt", "/alias /nowhere")
     told = check_json("-d", str(tmp_path), "-m", "map.txt")
     assert "/nowhere" in told["map_problems"][0]
+    write(tmp_path, "echo_wsh.py", ECHO)
+    write(tmp_path, "map.txt", "/a /echo\n/b /echo\n/c /nowhere\nnothing\n/d\n")
+    whole = run("check", "-d", str(tmp_path), "-m", "map.txt")
+    assert whole.stdout.endswith("; map file: 2 aliases, 3 wrong lines\n"), whole
+    assert f"{tmp_path}/map.txt:4: 'nothing'; write ALIAS RESOURCE" in whole.stdout.replace('"', "'"), whole
+    assert whole.returncode == 1
 
 
 def test_options_of_the_server_count(tmp_path: Path) -> None:

@@ -126,6 +126,27 @@ fn help_names_every_option_and_default() {
     }
 }
 
+#[test]
+fn the_short_help_of_check_fits_a_screen_and_the_long_one_has_all() {
+    let short = refused(&["check", "-h"]).to_string();
+    assert!(short.lines().count() <= 36, "{short}");
+    let begins = "Check:\n      --json";
+    assert!(short.starts_with("Load every handler"), "{short}");
+    assert!(short.find(begins) < short.find("Handlers (") && short.contains(begins), "{short}");
+    for (option, is_short) in [
+        ("--json", true),
+        ("--fix", true),
+        ("--websock-handlers-map-file", true),
+        ("--handler-encoding", true),
+        ("--port", false),
+        ("--tls-client-ca", false),
+        ("--status-token", false),
+    ] {
+        assert_eq!(short.contains(option), is_short, "{option} in\n{short}");
+        assert!(refused(&["check", "--help"]).to_string().contains(option), "{option}");
+    }
+}
+
 /// An option as the guide's table has it.
 fn in_the_guide(arg: &Arg) -> String {
     let long = arg.get_long().unwrap();
