@@ -123,7 +123,7 @@ pub(super) fn resource(text: &str) -> Result<String, &'static str> {
             && !part.starts_with('.')
             && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
-    if resource.ends_with(".py") || resource.ends_with("_wsh") {
+    if [".py", "_wsh"].iter().any(|end| resource.ends_with(end)) {
         Err("must be the resource, without \"_wsh.py\": room/chat is served by handlers/room/chat_wsh.py")
     } else if resource.split('/').all(is_part) {
         Ok(resource.to_owned())

@@ -35,7 +35,7 @@ pub enum PythonError {
     /// `--python` where Python runs already.
     #[error("--python: this wshost runs inside the Python that started it; call that interpreter instead")]
     RunsAlready,
-    /// CPython did not start, or raised an exception: what it said.
+    /// `CPython` did not start, or raised an exception: what it said.
     #[error("{0}")]
     Refused(String),
 }

@@ -227,14 +227,14 @@ def test_without_the_converter_the_error_says_how_to_get_it(start: Start, tmp_pa
     hidden = {"PYTHONPATH": str(tmp_path / "hidden")}
     server = start(way="wheel", env=environment(**hidden))
     lines = server.log.text.splitlines()
-    assert sum("pip install 'wshost[py2]'" in line for line in lines) == 1
+    assert sum("pip install fissix" in line for line in lines) == 1
     assert server.status("/old") == 404
     told = check_json(str(tmp_path), way="wheel", **hidden)
-    assert "pip install 'wshost[py2]'" in told["handlers"]["/old"]["problems"][0]["remedy"]
+    assert "pip install fissix" in told["handlers"]["/old"]["problems"][0]["remedy"]
     assert told["handlers"]["/wrong"]["problems"][0]["remedy"] == "correct the line"
     fix = check("--fix", str(tmp_path), way="wheel", **hidden)
     assert fix.returncode == 1
-    assert "pip install 'wshost[py2]'" in fix.stderr
+    assert "pip install fissix" in fix.stderr
 
 
 def test_fix_shows_the_changes_and_writes_them_on_request(tmp_path: Path) -> None:
