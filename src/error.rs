@@ -1,8 +1,8 @@
 //! Errors by their consequence.
 //!
 //! A [`StartError`] ends the program before it serves: one line on stderr, exit code 1. Everything later
-//! costs one connection at most and is reported where it happens (`bridge::exceptions` maps what a handler
-//! raises to statuses and close codes).
+//! costs one connection at most and is reported where it happens (`server::ending` has the status of each
+//! end without a handler, `bridge::run::dispatch` the close code of what a handler raises).
 
 mod passed;
 mod python;

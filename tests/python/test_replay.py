@@ -282,6 +282,11 @@ def test_tls(start: Start, record: Callable[..., Server], root: Path, path: Path
         1,
         f'wshost: --ca {path}: no certificate in it; it must be PEM, with "BEGIN CERTIFICATE"\n',
     )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = "127.0.0.1", silent.getsockname()[1]
+        done = run("replay", str(path), "wss://{}:{}".format(*place), "--insecure", "--timeout", "0.2")
+    told = "wshost: replay: no TLS with {} port {}: no answer within 0.2 s; check the URL\n".format(*place)
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 def test_what_a_killed_server_leaves_behind(
