@@ -31,7 +31,7 @@ use crate::config::{
 };
 use crate::deadline;
 use crate::descriptors;
-use crate::error::StartError;
+use crate::error::{StartError, TlsOptionsError};
 use crate::handlers::{self, Registry};
 use crate::http::cgi::{RulesError, ScriptRules, is_program};
 use crate::http::{PolicyError, PolicySource};
@@ -116,7 +116,7 @@ fn tls_config(options: &Bound<'_, PyAny>) -> PyResult<Option<TlsConfig>> {
     };
     let (certificate, private_key) = (path("certificate")?, path("private_key")?);
     if [&certificate, &private_key].iter().any(|path| path.as_os_str().is_empty()) {
-        let error = StartError::Tls("use_tls needs a certificate and a private_key (one file may hold both)");
+        let error = StartError::Tls(TlsOptionsError::NoCertificateInOptions);
         return Err(ssl_error(options.py(), &error));
     }
     Ok(Some(TlsConfig { certificate, private_key, client_auth, self_signed: false }))

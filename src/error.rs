@@ -1,12 +1,24 @@
 //! Errors by their consequence.
 //!
 //! A [`StartError`] ends the program before it serves: one line on stderr, exit code 1. Everything later
-//! costs one connection at most and is reported where it happens (`bridge::exceptions` maps what a handler
-//! raises to statuses and close codes).
+//! costs one connection at most and is reported where it happens (`server::ending` has the status of each
+//! end without a handler, `bridge::run::dispatch` the close code of what a handler raises).
+
+mod passed;
+mod python;
+mod scaffold;
+mod tls;
 
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use passed::PassedError;
+pub use python::PythonError;
+pub use scaffold::ScaffoldError;
+pub use tls::{MIN_RSA_BITS, TlsFileError, TlsOptionsError};
+
+use crate::descriptors::NotWritable;
 
 /// Why the server could not start. The text says what, where and what to do; the exit code is 1.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +29,21 @@ pub enum StartError {
         /// The option, as typed (`--document-root`).
         option: &'static str,
         /// The directory it names.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A directory that an option names by a relative path is not there: people forget from where that counts.
+    #[error(
+        "{option} {}: {source}; looked for at {}: a relative path counts from --document-root",
+        typed.display(), path.display()
+    )]
+    RelativeDirectory {
+        /// The option, as typed (`--websock-handlers`).
+        option: &'static str,
+        /// The directory as typed.
+        typed: PathBuf,
+        /// Where that is.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -56,8 +83,8 @@ pub enum StartError {
         path: PathBuf,
     },
     /// Options for TLS that do not go together.
-    #[error("{0}")]
-    Tls(&'static str),
+    #[error(transparent)]
+    Tls(TlsOptionsError),
     /// The host's name has no address.
     #[error("--server-host {host}: {source}; name a host that resolves, or an address of this machine")]
     Resolve {
@@ -87,24 +114,40 @@ pub enum StartError {
         /// The file it names.
         path: PathBuf,
         /// What is wrong and what to do.
-        problem: String,
+        problem: TlsFileError,
     },
     /// The certificate of `--tls-self-signed` could not be made.
     #[error("--tls-self-signed: {0}; give certificate files with --certificate and --private-key")]
-    SelfSigned(String),
+    SelfSigned(Box<dyn Error + Send + Sync>),
     /// A file descriptor cannot be listened on.
     #[error("file descriptor {fd}: {problem}; pass a socket that listens, with --fd or as systemd does")]
     Descriptor {
         /// The descriptor.
         fd: i32,
         /// What is wrong with it.
-        problem: String,
+        problem: PassedError,
     },
-    /// The ready file or descriptor could not be written.
-    #[error("{option}: {source}; check that it can be written")]
-    Ready {
-        /// The option and its value.
-        option: String,
+    /// The ready file could not be written.
+    #[error("--ready-file {}: {source}; name a file in a folder that can be written", path.display())]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The ready descriptor is none that can be written to.
+    #[error("--ready-fd {number}: {problem}")]
+    ReadyDescriptor {
+        /// The descriptor.
+        number: i32,
+        /// What is wrong with it, and what to do.
+        problem: NotWritable,
+    },
+    /// The ready descriptor took nothing.
+    #[error("--ready-fd {number}: {source}; keep its other end open until two lines have come")]
+    ReadyUnread {
+        /// The descriptor.
+        number: i32,
         /// What the system said.
         source: io::Error,
     },
@@ -125,13 +168,8 @@ pub enum StartError {
         source: io::Error,
     },
     /// `wshost new` could not write a file.
-    #[error("new: {}: {problem}", path.display())]
-    New {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong and what to do.
-        problem: String,
-    },
+    #[error("new: {0}")]
+    New(ScaffoldError),
     /// `wshost check` could not explain or convert a file: what Python said.
     #[error("check: {0}")]
     Examine(String),
@@ -143,7 +181,7 @@ pub enum StartError {
     Replay(Box<dyn Error + Send + Sync>),
     /// Python could not be started.
     #[error("cannot start Python: {0}")]
-    Python(String),
+    Python(PythonError),
     /// The runtime could not be started.
     #[error("cannot start the server's threads: {0}; check the limit on processes (ulimit -u)")]
     Runtime(io::Error),

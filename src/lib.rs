@@ -81,10 +81,7 @@ fn main(py: Python<'_>, args: Vec<OsString>) -> PyResult<u8> {
     let code = py.detach(|| {
         program::run(args, |python| match python {
             None => Ok(()),
-            Some(_) => Err(error::StartError::Python(
-                "--python: this wshost runs inside the Python that started it; call that interpreter instead"
-                    .to_owned(),
-            )),
+            Some(_) => Err(error::StartError::Python(error::PythonError::RunsAlready)),
         })
     });
     if let Some(handler) = handler {

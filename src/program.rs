@@ -41,7 +41,7 @@ pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Resu
             Ok(true)
         }
         Invocation::Vendor(directory) => python_files::vendor(&directory).map(|()| true),
-        Invocation::New { name, directory } => scaffold::write(&name, &directory).map(|()| true),
+        Invocation::New { resource, directory } => scaffold::write(&resource, &directory).map(|()| true),
         Invocation::Check(check) => start_python(python.as_deref()).and_then(|()| check::run(check)),
         Invocation::Replay(options) => replay::run(options),
         Invocation::Version { .. } => start_python(python.as_deref()).and_then(|()| {

@@ -1,6 +1,6 @@
 //! Files of options, in Python's dialect of INI.
 
-use wshost::cli::{IniError, ini_section};
+use wshost::cli::{Entry, IniError, ini_section};
 
 /// The section that is asked for.
 const NAME: &str = "pywebsocket";
@@ -19,16 +19,18 @@ pub fn run(data: &[u8]) {
         Ok(entries) => check(&entries, &lines),
         Err(IniError::Line { number, .. }) => assert!((1..=lines.split('\n').count()).contains(&number)),
         Err(IniError::NoSection(name)) => assert_eq!(name, NAME),
-        Err(IniError::Value { key, .. }) => assert!(!key.is_empty()),
+        Err(IniError::Value { line, key, .. }) => assert!(line > 1 && !key.is_empty()),
     }
 }
 
-fn check(entries: &[(String, String)], lines: &str) {
+fn check(entries: &[Entry], lines: &str) {
     assert!(lines.contains("[pywebsocket]"));
-    for (index, (name, value)) in entries.iter().enumerate() {
+    for (index, Entry { line, key: name, value }) in entries.iter().enumerate() {
+        let place = lines.split('\n').nth(line - 1).unwrap_or_default().to_lowercase();
+        assert!(place.trim_start_matches('\u{feff}').trim_start().starts_with(name), "{name:?} in {place:?}");
         assert!(!name.is_empty() && name.trim() == name && !name.contains(['=', ':', '\n']), "{name:?}");
         assert_eq!(*name, name.to_lowercase());
-        assert!(entries[..index].iter().all(|(other, _)| other != name), "{name:?} is there twice");
+        assert!(entries[..index].iter().all(|other| other.key != *name), "{name:?} is there twice");
         // What a value refers to may be nothing, and then a space is the first that is left.
         assert!(!value.starts_with(' ') || lines.contains("%("), "{value:?}");
     }
@@ -39,12 +41,16 @@ fn check(entries: &[(String, String)], lines: &str) {
             && value == value.trim()
     };
     let is_name = |name: &str| !name.starts_with(['#', ';', '[']) && name.to_lowercase() == name;
-    if entries.iter().all(|(name, value)| is_plain(value) && is_name(name)) {
+    if entries.iter().all(|entry| is_plain(&entry.value) && is_name(&entry.key)) {
         let mut written = format!("[{NAME}]\n");
-        for (name, value) in entries {
+        for Entry { key, value, .. } in entries {
             let value = value.replace('%', "%%").replace('\n', "\n  ");
-            written += &[name, " = ", &value, "\n"].concat();
+            written += &[key, " = ", &value, "\n"].concat();
         }
-        assert_eq!(ini_section(&written, NAME).as_deref(), Ok(entries), "{written:?}");
+        let again = ini_section(&written, NAME).unwrap_or_default();
+        let pairs = |entries: &[Entry]| -> Vec<(String, String)> {
+            entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
+        };
+        assert_eq!(pairs(&again), pairs(entries), "{written:?}");
     }
 }

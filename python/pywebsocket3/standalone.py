@@ -138,7 +138,7 @@ def _become_wshost(arguments: list[str], missing: ImportError) -> None:
     if program is None:
         sys.exit(
             f"wshost: {missing}, and there is no wshost program in PATH; "
-            f"install one of them, for example with: {sys.executable} -m pip install wshost"
+            f"install one of them, in a checkout of wshost: {sys.executable} -m pip install ."
         )
     os.execv(program, [program, *arguments])
 

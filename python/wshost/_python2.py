@@ -9,7 +9,7 @@ import difflib
 import importlib.util
 import re
 
-INSTALL = "pip install 'wshost[py2]'"
+INSTALL = "pip install fissix"
 """What brings the converter."""
 
 # What a file of Python 2 has that Python 3 refuses; for the message where there is no converter.

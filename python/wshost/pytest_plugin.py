@@ -56,7 +56,8 @@ def wshost_client(wshost_server: Server) -> Iterator[Callable[..., ClientConnect
 
         def connect(resource: str = "/", **options: Any) -> ClientConnection:
             client = wshost_server.connect(resource, **options)
-            clients.callback(client.close)
+            # As `with` does: newer versions of websockets warn of a connection that is not entered.
+            clients.enter_context(client)
             return client
 
         yield connect

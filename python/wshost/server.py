@@ -80,7 +80,8 @@ class Server:
         self._env = env
         self._process: subprocess.Popen[str] | None = None
         self._owner = 0
-        self._secure = False
+        # Known once it has started.
+        self._secure: bool | None = None
         self._log = ""
         self._grown = threading.Condition()
         self._reader: threading.Thread | None = None
@@ -89,10 +90,13 @@ class Server:
         """Starts the server and waits until it listens; `with` does it.
 
         Raises:
-            ServerError: it ended, or does not listen within `timeout` seconds.
+            ServerError: a folder is not there; or it ended, or does not listen within `timeout` seconds.
         """
         if self._process is not None:
             raise ServerError("the server runs already")
+        for what, folder in (("handlers", self.handlers), ("document_root", self.document_root)):
+            if not folder.is_dir():
+                raise ServerError(f"{what}: there is no folder {folder}; name one that is there")
         self._owner = os.getpid()
         read_end, write_end = os.pipe()
         command = [sys.executable, "-m", "wshost", "-H", self.host, "-p", str(self.port)]
@@ -161,14 +165,24 @@ class Server:
         self.stop()
 
     def ws_url(self, resource: str = "/") -> str:
-        """The URL of a resource: `ws://127.0.0.1:40001/echo`, with TLS `wss://...`."""
+        """The URL of a resource: `ws://127.0.0.1:40001/echo`, with TLS `wss://...`.
+
+        Raises:
+            ServerError: the server was never started, and has no port yet.
+        """
         return self._url("ws", resource)
 
     def http_url(self, path: str = "/") -> str:
-        """The URL of a file: `http://127.0.0.1:40001/console.html`, with TLS `https://...`."""
+        """The URL of a file: `http://127.0.0.1:40001/console.html`, with TLS `https://...`.
+
+        Raises:
+            ServerError: the server was never started, and has no port yet.
+        """
         return self._url("http", path)
 
     def _url(self, scheme: str, resource: str) -> str:
+        if self._secure is None:
+            raise ServerError("the server has no URL before its start; use it with `with`, or call start()")
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}{'s' if self._secure else ''}://{host}:{self.port}/{resource.lstrip('/')}"
 
@@ -182,18 +196,23 @@ class Server:
 
         Raises:
             ModuleNotFoundError: `websockets` is not installed.
-            websockets.exceptions.InvalidStatus: the server or the handler refused.
+            websockets.exceptions.InvalidStatus: the server or the handler refused, with the
+                status `response.status_code`.
+            ServerError: the server was never started.
         """
         try:
             from websockets.sync.client import connect
+
+            from wshost._client import Client
         except ModuleNotFoundError as error:
-            message = f"{error}; clients need it: pip install 'wshost[pytest]'"
+            message = f"{error}; clients need it: pip install websockets"
             raise ModuleNotFoundError(message, name=error.name) from None
+        url = self.ws_url(resource)
         if self._secure and "ssl" not in options:
             options["ssl"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             options["ssl"].check_hostname = False
             options["ssl"].verify_mode = ssl.CERT_NONE
-        return connect(self.ws_url(resource), **{"proxy": None, **options})
+        return connect(url, **{"proxy": None, "create_connection": Client, **options})
 
     @property
     def log(self) -> str:

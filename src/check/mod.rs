@@ -78,7 +78,8 @@ fn report<S>(snapshot: &Snapshot<S>, config: &Config, as_json: bool) -> Result<b
         });
         format!("{whole}\n")
     } else {
-        report::table(&handlers, &problems, &config.handlers.root)
+        let of_the_map = config.handlers.map_file.as_ref().map(|_| &problems[..]);
+        report::table(&handlers, of_the_map, &config.handlers.root)
     };
     // A reader that has seen enough is no failure.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());

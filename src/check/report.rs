@@ -15,8 +15,9 @@ const FUNCTIONS: [(&str, &str); 3] = [
 /// The columns of the table.
 const HEADER: [&str; 5] = ["resource", "file", "functions", "imports", "state"];
 
-/// The whole report on `handlers`, whose files lie below `root`.
-pub(super) fn table(handlers: &[Value], map_problems: &[String], root: &Path) -> String {
+/// The whole report on `handlers`, whose files lie below `root`; `map_problems`: what is wrong in the map file, if there
+/// is one.
+pub(super) fn table(handlers: &[Value], map_problems: Option<&[String]>, root: &Path) -> String {
     let mut rows = vec![HEADER.map(str::to_owned)];
     for handler in handlers {
         let functions =
@@ -49,17 +50,22 @@ pub(super) fn table(handlers: &[Value], map_problems: &[String], root: &Path) ->
             let _ = writeln!(report, "    {remedy}");
         }
     }
-    for problem in map_problems {
+    for problem in map_problems.unwrap_or_default() {
         let _ = writeln!(report, "\n{problem}");
     }
     let count = |wanted: &str| handlers.iter().filter(|handler| text(handler, "state") == wanted).count();
-    let _ = writeln!(
+    let _ = write!(
         report,
         "\n{} ok, {} with a warning, {} failed",
         count("ok"),
         count("warning"),
         count("failed")
     );
+    if let Some(problems) = map_problems {
+        let aliases: usize = handlers.iter().map(|handler| list(handler, "aliases").count()).sum();
+        let _ = write!(report, "; map file: {aliases} aliases, {} wrong lines", problems.len());
+    }
+    report.push('\n');
     report
 }
 

@@ -2,17 +2,27 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, Args as _, Command, value_parser};
+use clap::{Arg, ArgAction, Args as _, Command, Id, value_parser};
 use clap_complete::Shell;
 
 use super::names::PROGRAM;
 use super::options::Options;
-use super::replay;
+use super::{replay, value};
 
 /// The subcommand that checks handlers.
 pub(super) const CHECK: &str = "check";
 /// The subcommand that writes a handler.
 pub(super) const NEW: &str = "new";
+
+/// The options of the server that its short help shows: those that say which handlers there are, and how they are read.
+const COUNT_FOR_CHECK: [&str; 6] = [
+    "websock_handlers",
+    "scan_dir",
+    "websock_handlers_map_file",
+    "allow_handlers_outside_root_dir",
+    "handler_encoding",
+    "document_root",
+];
 
 fn check_command() -> Command {
     let flag = |name: &'static str, help: &'static str| {
@@ -21,14 +31,24 @@ fn check_command() -> Command {
     let directory = Arg::new("directory")
         .value_parser(value_parser!(PathBuf))
         .value_name("DIR")
+        .help_heading("Check")
         .help("Root of the handler files, as --websock-handlers");
-    Options::augment_args(Command::new(CHECK))
-        .about("Load every handler as the server would, and say what is wrong and what to do")
+    let check = Command::new(CHECK)
+        .after_help("Every option of the server is taken, so that its command line can be tried; --help has all of them.")
+        .after_long_help("")
         .arg(directory)
         .arg(flag("json", "Print JSON instead of a table"))
         .arg(flag("watch", "Go on, and report again whenever a file changes").conflicts_with("fix"))
         .arg(flag("fix", "Show how files that are still Python 2 would be converted"))
-        .arg(flag("write", "With --fix: convert them").requires("fix"))
+        .arg(flag("write", "With --fix: convert them").requires("fix"));
+    let own: Vec<Id> = check.get_arguments().map(|arg| arg.get_id().clone()).collect();
+    Options::augment_args(check)
+        .mut_args(|arg| {
+            let is_short = own.contains(arg.get_id()) || COUNT_FOR_CHECK.contains(&arg.get_id().as_str());
+            arg.hide_short_help(!is_short)
+        })
+        // After the options: the comments on their structs would take its place.
+        .about("Load every handler as the server would, and say what is wrong and what to do")
         .args_override_self(true)
 }
 
@@ -40,6 +60,7 @@ fn new_command() -> Command {
             Arg::new("name")
                 .required(true)
                 .value_name("NAME")
+                .value_parser(value::resource)
                 .help("The resource, such as chat or room/chat"),
         )
         .arg(into.default_value(".").help("Folder that gets handlers/ and tests/"))

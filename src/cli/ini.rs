@@ -23,11 +23,13 @@ pub enum IniError {
         wrong: &'static str,
     },
     /// The section is not there.
-    #[error("there is no section [{0}]")]
+    #[error("there is no section [{0}]; write [{0}] above the options")]
     NoSection(String),
     /// The value of an entry cannot be put together.
-    #[error("{key}: {wrong}; write %% for a percent sign")]
+    #[error("line {line}: {key}: {wrong}; write %% for a percent sign")]
     Value {
+        /// The line that the entry begins in, from 1.
+        line: usize,
         /// The entry's name.
         key: String,
         /// What is wrong with its value.
@@ -49,8 +51,16 @@ pub enum ReferenceError {
     Unknown(String),
 }
 
-/// One entry: its name in lower case, and the lines of its value.
-type Entry = (String, Vec<String>);
+/// One entry of a section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The line that it begins in, from 1.
+    pub line: usize,
+    /// Its name, in lower case.
+    pub key: String,
+    /// Its value; several lines are joined with line feeds.
+    pub value: String,
+}
 
 /// A section as written.
 #[derive(Default)]
@@ -60,26 +70,29 @@ struct Section {
 }
 
 /// The entries of section `name` in `text`: those of `[DEFAULT]` first, then the others in the order of the
-/// file. Names are in lower case, values of several lines are joined with line feeds, `%(name)s` is replaced.
-pub fn ini_section(text: &str, name: &str) -> Result<Vec<(String, String)>, IniError> {
+/// file, with `%(name)s` replaced.
+pub fn ini_section(text: &str, name: &str) -> Result<Vec<Entry>, IniError> {
     let sections = read(text)?;
     let named = |wanted: &str| sections.iter().find(|section| section.name == wanted);
     let section = named(name).ok_or_else(|| IniError::NoSection(name.to_owned()))?;
-    let mut raw: Vec<(String, String)> = Vec::new();
+    let mut raw: Vec<Entry> = Vec::new();
     let defaults = named(DEFAULTS).filter(|_| name != DEFAULTS);
-    for (key, lines) in defaults.into_iter().chain([section]).flat_map(|section| &section.entries) {
-        let value = lines.join("\n").trim_end().to_owned();
-        match raw.iter_mut().find(|(known, _)| known == key) {
-            Some((_, default)) => *default = value,
-            None => raw.push((key.clone(), value)),
+    for entry in defaults.into_iter().chain([section]).flat_map(|section| &section.entries) {
+        let entry = Entry { value: entry.value.trim_end().to_owned(), ..entry.clone() };
+        match raw.iter_mut().find(|known| known.key == entry.key) {
+            Some(default) => *default = entry,
+            None => raw.push(entry),
         }
     }
     raw.iter()
-        .map(|(key, value)| {
-            let mut whole = String::new();
-            interpolate(&raw, value, 1, &mut whole)
-                .map_err(|wrong| IniError::Value { key: key.clone(), wrong })?;
-            Ok((key.clone(), whole))
+        .map(|entry| {
+            let mut value = String::new();
+            interpolate(&raw, &entry.value, 1, &mut value).map_err(|wrong| IniError::Value {
+                line: entry.line,
+                key: entry.key.clone(),
+                wrong,
+            })?;
+            Ok(Entry { value, ..entry.clone() })
         })
         .collect()
 }
@@ -105,14 +118,15 @@ fn read(text: &str) -> Result<Vec<Section>, IniError> {
             continue;
         }
         if content.is_empty() {
-            if let Some((_, value)) = open_entry {
-                value.push(String::new());
+            if let Some(entry) = open_entry {
+                entry.value.push('\n');
             }
             continue;
         }
         let line_indent = line.chars().take_while(|c| c.is_whitespace()).count();
-        if let Some((_, value)) = open_entry.filter(|_| line_indent > indent) {
-            value.push(content.to_owned());
+        if let Some(entry) = open_entry.filter(|_| line_indent > indent) {
+            entry.value.push('\n');
+            entry.value.push_str(content);
             continue;
         }
         indent = line_indent;
@@ -139,7 +153,7 @@ fn read(text: &str) -> Result<Vec<Section>, IniError> {
         if !seen.insert((index, key.clone())) {
             return Err(wrong("this option was there before; keep one of them"));
         }
-        sections[index].entries.push((key, vec![value.trim().to_owned()]));
+        sections[index].entries.push(Entry { line: number, key, value: value.trim().to_owned() });
         entry_is_open = true;
     }
     Ok(sections)
@@ -152,12 +166,7 @@ fn header(content: &str) -> Option<&str> {
 }
 
 /// Appends `value` to `whole`, with what it refers to in `entries` put in.
-fn interpolate(
-    entries: &[(String, String)],
-    value: &str,
-    depth: u32,
-    whole: &mut String,
-) -> Result<(), ReferenceError> {
+fn interpolate(entries: &[Entry], value: &str, depth: u32, whole: &mut String) -> Result<(), ReferenceError> {
     // Python: a value that refers to nothing is no step.
     if depth > MAX_DEPTH && value.contains('%') {
         return Err(ReferenceError::TooDeep);
@@ -177,10 +186,10 @@ fn interpolate(
             return Err(ReferenceError::Malformed);
         };
         let name = name.to_lowercase();
-        let Some((_, value)) = entries.iter().find(|(key, _)| *key == name) else {
+        let Some(entry) = entries.iter().find(|entry| entry.key == name) else {
             return Err(ReferenceError::Unknown(name));
         };
-        interpolate(entries, value, depth + 1, whole)?;
+        interpolate(entries, &entry.value, depth + 1, whole)?;
         rest = after;
     }
     whole.push_str(rest);
@@ -193,6 +202,19 @@ mod tests {
 
     /// Files, and what `ConfigParser().items("pywebsocket")` of Python 3.11 gives; `None`: it raises.
     type Table<'a> = &'a [(&'a str, Option<&'a [(&'a str, &'a str)]>)];
+
+    fn pairs(entries: Vec<Entry>) -> Vec<(String, String)> {
+        entries.into_iter().map(|entry| (entry.key, entry.value)).collect()
+    }
+
+    #[test]
+    fn entries_know_their_lines() {
+        let text = "[DEFAULT]\na=1\nb=2\n[pywebsocket]\n# c\nc=x\n  y\n\na=3\n";
+        let lines =
+            ini_section(text, "pywebsocket").unwrap().into_iter().map(|entry| (entry.key, entry.line));
+        let expected = [("a", 9), ("b", 3), ("c", 6)].map(|(key, line)| (key.to_owned(), line));
+        assert_eq!(lines.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn reads_what_python_reads() {
@@ -264,7 +286,7 @@ mod tests {
             ("[pywebsocket]\nb=\na=%(b)s x\n", Some(&[("b", ""), ("a", " x")])),
         ];
         for (text, expected) in table {
-            let entries = ini_section(text, "pywebsocket").ok();
+            let entries = ini_section(text, "pywebsocket").ok().map(pairs);
             let expected = expected.map(|entries| {
                 entries
                     .iter()
@@ -284,22 +306,22 @@ mod tests {
             ini_section(&lines.join("\n"), "pywebsocket")
         };
         let entries = chain(10).unwrap();
-        assert!(entries.len() == 11 && entries.iter().all(|(_, value)| value == "x"), "{entries:?}");
+        assert!(entries.len() == 11 && entries.iter().all(|entry| entry.value == "x"), "{entries:?}");
         assert_eq!(
             chain(11).unwrap_err().to_string().split(';').next(),
-            Some("a0: it refers to itself, or too deep")
+            Some("line 2: a0: it refers to itself, or too deep")
         );
     }
 
     #[test]
     fn the_defaults_can_be_asked_for() {
         let entries = ini_section("[DEFAULT]\na=1\n[other]\na=2\n", "DEFAULT").unwrap();
-        assert_eq!(entries, [("a".to_owned(), "1".to_owned())]);
+        assert_eq!(pairs(entries), [("a".to_owned(), "1".to_owned())]);
     }
 
     #[test]
     fn takes_the_mark_that_windows_editors_begin_with() {
         let entries = ini_section("\u{feff}[pywebsocket]\na=1\n", "pywebsocket").unwrap();
-        assert_eq!(entries, [("a".to_owned(), "1".to_owned())]);
+        assert_eq!(pairs(entries), [("a".to_owned(), "1".to_owned())]);
     }
 }

@@ -25,8 +25,8 @@ pub enum Invocation {
     Replay(ReplayOptions),
     /// Write a handler and its test.
     New {
-        /// The resource, with or without its leading slash.
-        name: String,
+        /// The resource, without its leading slash.
+        resource: String,
         /// The folder that gets `handlers/` and `tests/`.
         directory: PathBuf,
     },

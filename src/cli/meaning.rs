@@ -18,7 +18,7 @@ use crate::config::{
     Secret, StatusConfig, TlsConfig,
 };
 use crate::deadline::LONGEST;
-use crate::error::StartError;
+use crate::error::{StartError, TlsOptionsError};
 
 /// Makes the document root the working directory, as pywebsocket does before anything else, so that relative
 /// paths in handlers count from there. Call it once, before the server and the log start; not part of
@@ -53,9 +53,9 @@ impl Options {
         let trace = given(self.server.trace).map(|path| private_file("--trace", &path, &document_root));
         let trace = trace.transpose()?;
         let tls = self.tls.resolve(&document_root, self.server.tls_self_signed)?;
-        let root = directory("--websock-handlers", &document_root.join(&self.handlers.websock_handlers))?;
+        let root = directory_below(&document_root, "--websock-handlers", &self.handlers.websock_handlers)?;
         let scan = match given(self.handlers.scan_dir) {
-            Some(path) => scan_directory(&root, &document_root.join(path))?,
+            Some(path) => scan_directory(&document_root, &root, &path)?,
             None => root.clone(),
         };
         let map_file = match given(self.handlers.websock_handlers_map_file) {
@@ -119,10 +119,8 @@ impl TlsOptions {
         let file = |path| given(path).map(|path| below(document_root, &path));
         if !(self.tls || self_signed) {
             return match (self.tls_client_auth, self.tls_client_cert_optional) {
-                (true, _) => Err(StartError::Tls("--tls-client-auth needs --tls")),
-                (_, true) => {
-                    Err(StartError::Tls("--tls-client-cert-optional needs --tls and --tls-client-auth"))
-                }
+                (true, _) => Err(StartError::Tls(TlsOptionsError::AuthWithoutTls)),
+                (_, true) => Err(StartError::Tls(TlsOptionsError::OptionalWithoutTls)),
                 _ => Ok(None),
             };
         }
@@ -130,27 +128,20 @@ impl TlsOptions {
             (Some(certificate), Some(private_key), false) => (certificate, private_key),
             (None, None, true) => (PathBuf::new(), PathBuf::new()),
             (_, _, true) => {
-                return Err(StartError::Tls(
-                    "--tls-self-signed makes its own certificate; leave out --certificate and --private-key, or it",
-                ));
+                return Err(StartError::Tls(TlsOptionsError::TwoCertificates));
             }
             _ => {
-                return Err(StartError::Tls(
-                    "--tls needs --certificate FILE and --private-key FILE (one file may hold both), \
-                     or --tls-self-signed",
-                ));
+                return Err(StartError::Tls(TlsOptionsError::NoCertificate));
             }
         };
         let client_auth =
             match (self.tls_client_auth, self.tls_client_cert_optional, file(self.tls_client_ca)) {
                 (false, true, _) => {
-                    return Err(StartError::Tls("--tls-client-cert-optional needs --tls-client-auth"));
+                    return Err(StartError::Tls(TlsOptionsError::OptionalWithoutAuth));
                 }
                 (false, false, _) => ClientAuth::None,
                 (true, _, None) => {
-                    return Err(StartError::Tls(
-                        "--tls-client-auth needs --tls-client-ca FILE to check against",
-                    ));
+                    return Err(StartError::Tls(TlsOptionsError::NoAuthorities));
                 }
                 (true, true, Some(ca)) => ClientAuth::Optional(ca),
                 (true, false, Some(ca)) => ClientAuth::Required(ca),
@@ -190,12 +181,22 @@ fn directory(option: &'static str, path: &Path) -> Result<PathBuf, StartError> {
     absolute(path).map_err(error)
 }
 
+/// The same; a relative path counts from `base`.
+fn directory_below(base: &Path, option: &'static str, typed: &Path) -> Result<PathBuf, StartError> {
+    directory(option, &base.join(typed)).map_err(|error| match error {
+        StartError::Directory { path, source, .. } if typed.is_relative() => {
+            StartError::RelativeDirectory { option, typed: typed.to_owned(), path, source }
+        }
+        error => error,
+    })
+}
+
 /// The absolute path of the scan directory, which must lie under the handler root or be the root itself.
 ///
 /// pywebsocket compares the canonical paths as text and so takes `/a/bc` to lie under `/a/b`; here they are
 /// compared by component.
-fn scan_directory(root: &Path, scan: &Path) -> Result<PathBuf, StartError> {
-    let scan = directory("--scan-dir", scan)?;
+fn scan_directory(base: &Path, root: &Path, scan: &Path) -> Result<PathBuf, StartError> {
+    let scan = directory_below(base, "--scan-dir", scan)?;
     let canonical = |option, path: &Path| {
         path.canonicalize().map_err(|source| StartError::Directory { option, path: path.to_owned(), source })
     };

@@ -26,7 +26,7 @@ mod usage;
 mod value;
 
 pub use config_file::ConfigFileError;
-pub use ini::{IniError, ini_section};
+pub use ini::{Entry, IniError, ini_section};
 pub use invocation::{CheckOptions, Invocation};
 pub use meaning::enter_document_root;
 pub use options::Options;

@@ -23,6 +23,14 @@ pub(super) fn is_reference(arg: &Arg) -> bool {
 
 /// The long name of the option that `name` (without its dashes) is a name of, or the beginning of a name of.
 pub(super) fn find<'c>(command: &'c Command, name: &str) -> Option<&'c str> {
+    match fitting(command, name)[..] {
+        [long] => Some(long),
+        _ => None,
+    }
+}
+
+/// The long names of the options that `name` could be the beginning of; the one that it is the name of.
+pub(super) fn fitting<'c>(command: &'c Command, name: &str) -> Vec<&'c str> {
     // clap adds help to the command when it parses.
     let known = || command.get_arguments().filter_map(|arg| Some((arg, arg.get_long()?)));
     let longs = |test: &dyn Fn(&Arg) -> bool, fits: &dyn Fn(&str) -> bool| -> Vec<&'c str> {
@@ -32,17 +40,14 @@ pub(super) fn find<'c>(command: &'c Command, name: &str) -> Option<&'c str> {
             .map(|(_, long)| long)
             .collect()
     };
-    let only = |longs: &[&'c str]| match longs {
-        [long] => Some(*long),
-        _ => None,
-    };
-    if let Some(long) = only(&longs(&|_| true, &|known| known == name)) {
-        return Some(long);
+    let exact = longs(&|_| true, &|known| known == name);
+    if exact.len() == 1 {
+        return exact;
     }
     let begins = |known: &str| known.starts_with(name);
     let mut reference = longs(&is_reference, &begins);
     reference.extend(begins(HELP).then_some(HELP));
-    if reference.is_empty() { only(&longs(&|_| true, &begins)) } else { only(&reference) }
+    if reference.is_empty() { longs(&|_| true, &begins) } else { reference }
 }
 
 /// `args` with names that are cut short written out. What is no name, or no clear one, stays. After the name of a

@@ -262,14 +262,14 @@ pub struct ServerOptions {
     /// Largest message that a handler receives, counted after inflating; a larger one is closed with 1009
     #[arg(
         long, alias = "max_message_size", value_name = "BYTES", default_value_t = DEFAULT_MAX_MESSAGE_SIZE,
-        value_parser = clap::value_parser!(u64).range(1..)
+        allow_negative_numbers = true, value_parser = value::size
     )]
     pub max_message_size: u64,
     /// How many bytes all messages that are being received may have together, inflated or not; the one that exceeds it is
     /// closed with 1009
     #[arg(
         long, alias = "max_total_message_size", value_name = "BYTES",
-        default_value_t = DEFAULT_MAX_TOTAL_MESSAGE_SIZE, value_parser = clap::value_parser!(u64).range(1..)
+        default_value_t = DEFAULT_MAX_TOTAL_MESSAGE_SIZE, allow_negative_numbers = true, value_parser = value::size
     )]
     pub max_total_message_size: u64,
     /// File to append the bytes of each connection of a handler to, credentials and all (docs/trace.md), relative to

@@ -30,7 +30,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Invocation, UsageError> {
             replay::NAME => return replay::options(&command, arguments).map(Invocation::Replay),
             NEW => {
                 return Ok(Invocation::New {
-                    name: arguments.remove_one("name").unwrap_or_default(),
+                    resource: arguments.remove_one("name").unwrap_or_default(),
                     directory: arguments.remove_one("into").unwrap_or_default(),
                 });
             }
@@ -87,7 +87,11 @@ fn check_options(command: &Command, mut arguments: ArgMatches) -> Result<Invocat
 /// What was typed, after what is in the file that its `--config` names.
 pub(super) fn matches(command: &Command, mut args: Vec<OsString>) -> Result<ArgMatches, UsageError> {
     args = names::written_out(command, args);
-    let typed = command.clone().try_get_matches_from(&args).map_err(UsageError::Typed)?;
+    let refused = |error| {
+        let named = args.get(1).and_then(|arg| arg.to_str()).and_then(|name| command.find_subcommand(name));
+        UsageError::Typed(usage::explained(named.unwrap_or(command), error))
+    };
+    let typed = command.clone().try_get_matches_from(&args).map_err(refused)?;
     // `wshost check` takes the server's options after its name.
     let (scope, at) = match typed.subcommand() {
         Some((_, arguments)) => (arguments, 2),

@@ -53,8 +53,7 @@ pub(super) fn command() -> Command {
     let flag = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
     };
-    let only =
-        Arg::new("connection").long("connection").value_name("N").value_parser(value_parser!(u32).range(1..));
+    let only = Arg::new("connection").long("connection").value_name("N").value_parser(value::ordinal);
     let timeout = Arg::new("timeout")
         .long("timeout")
         .value_name("SECONDS")

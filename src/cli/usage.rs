@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io::{self, Write as _};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 use super::config_file::ConfigFileError;
-use super::names::PROGRAM;
+use super::names::{self, PROGRAM};
 
 /// Why a command line cannot be used. Also how `--help` comes back.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl UsageError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Typed(error) => u8::try_from(error.exit_code()).unwrap_or(2),
-            Self::ConfigFile(ConfigFileError::Option { .. }) => 2,
+            Self::ConfigFile(ConfigFileError::Option { .. } | ConfigFileError::NoFileOption { .. }) => 2,
             Self::ConfigFile(_) => 1,
         }
     }
@@ -45,8 +46,38 @@ fn tell(error: &dyn fmt::Display) {
     drop(writeln!(io::stderr(), "{PROGRAM}: {error}"));
 }
 
-/// What clap says, without the usage lines: what is wrong, its suggestions, and where to read on.
+/// What clap says of a command line that `command` does not take, or something better: of the beginning of more than one
+/// option, and of a word that is no subcommand.
+pub(super) fn explained(command: &Command, error: clap::Error) -> clap::Error {
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(typed) = word(ContextKind::InvalidArg)
+        && let Some(name) = typed.strip_prefix("--").filter(|name| !name.is_empty())
+        && let longs @ [_, _, ..] = &names::fitting(command, name)[..]
+    {
+        let text = format!("'{typed}' could be --{}; type more of it", longs.join(" or --"));
+        return command.clone().error(ErrorKind::UnknownArgument, text);
+    }
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(typed) = word(ContextKind::InvalidSubcommand)
+        && error.get(ContextKind::SuggestedSubcommand).is_none()
+    {
+        let text = format!("'{typed}' is no subcommand; to serve the folder {typed}, type -d {typed}");
+        return command.clone().error(ErrorKind::InvalidSubcommand, text);
+    }
+    error
+}
+
+/// What clap says, in one line, and where to read on.
 pub(super) fn one_line(error: &clap::Error) -> String {
+    format!("{}; see --help", said(error))
+}
+
+/// What clap says, in one line: what is wrong, and its suggestions.
+pub(super) fn said(error: &clap::Error) -> String {
     let text = error.to_string();
     let mut line = String::new();
     for part in text.lines().map(str::trim) {
@@ -62,7 +93,6 @@ pub(super) fn one_line(error: &clap::Error) -> String {
             line.push_str(part.strip_prefix("error: ").unwrap_or(part));
         }
     }
-    line.push_str("; see --help");
     line
 }
 

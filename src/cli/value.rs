@@ -1,6 +1,7 @@
 //! The forms of option values, and what to say when one is wrong. Must not import anything but `config` and
 //! `deadline`.
 
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -96,6 +97,44 @@ pub(super) fn token(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// How many bytes there may be of something.
+pub(super) fn size(text: &str) -> Result<u64, &'static str> {
+    let wrong = "must be a whole number of bytes, 1 or more, such as 1048576";
+    match text.trim().parse() {
+        Ok(0) => Err(wrong),
+        Ok(size) => Ok(size),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => {
+            Err("must be 18446744073709551615 bytes at most, which is no limit")
+        }
+        Err(_) => Err(wrong),
+    }
+}
+
+/// The number of something, counted from 1.
+pub(super) fn ordinal(text: &str) -> Result<u32, &'static str> {
+    text.trim().parse().ok().filter(|number| *number > 0).ok_or("must be a whole number from 1 to 4294967295")
+}
+
+/// The resource of a handler that is to be written: the names of files are made of it.
+pub(super) fn resource(text: &str) -> Result<String, &'static str> {
+    let resource = text.trim_matches('/');
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    if [".py", "_wsh"].iter().any(|end| resource.ends_with(end)) {
+        Err("must be the resource, without \"_wsh.py\": room/chat is served by handlers/room/chat_wsh.py")
+    } else if resource.split('/').all(is_part) {
+        Ok(resource.to_owned())
+    } else {
+        Err(
+            "must be the name of a resource, such as chat or room/chat: letters, digits, \"-\", \"_\" and \".\", \
+             which begins no part",
+        )
+    }
+}
+
 /// Whole milliseconds.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, &'static str> {
     let time = text.parse().map(Duration::from_millis);
@@ -141,7 +180,29 @@ fn fds_passed_to(this: u32, pid: Option<u32>, count: Option<u32>) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_FDS, fds_passed_to};
+    use super::{MOST_FDS, fds_passed_to, resource};
+
+    #[test]
+    fn resources_become_names_of_files() {
+        for (text, expected) in [
+            ("chat", Some("chat")),
+            ("/room/chat/", Some("room/chat")),
+            ("v1.0/a-b_c", Some("v1.0/a-b_c")),
+            ("", None),
+            ("/", None),
+            ("a//b", None),
+            (".", None),
+            ("../a", None),
+            ("a/.b", None),
+            ("a b", None),
+            ("é", None),
+            ("chat_wsh", None),
+            ("chat_wsh.py", None),
+            ("chat.py", None),
+        ] {
+            assert_eq!(resource(text).ok().as_deref(), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn systemd_passes_sockets_to_one_process() {

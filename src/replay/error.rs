@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::printable::printable;
 use crate::error::StartError;
@@ -105,15 +106,23 @@ pub(super) enum ConnectError {
         source: io::Error,
     },
     /// It is there, and speaks no TLS with us.
-    #[error(
-        "no TLS with {host} port {port}: {problem}; check the URL and --ca, or trust any with --insecure"
-    )]
+    #[error("no TLS with {host} port {port}: {source}; check the URL and --ca, or trust any with --insecure")]
     NoTls {
         /// Its name or address.
         host: String,
         /// Its port.
         port: u16,
         /// What went wrong.
-        problem: String,
+        source: io::Error,
+    },
+    /// It is there, and does not answer.
+    #[error("no TLS with {host} port {port}: no answer within {} s; check the URL", limit.as_secs_f64())]
+    Silent {
+        /// Its name or address.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// How long it had.
+        limit: Duration,
     },
 }

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::error::ReplayError;
 use crate::cli::Trust;
-use crate::error::StartError;
+use crate::error::{StartError, TlsFileError};
 
 /// How a client speaks TLS that trusts as told. An error: the file of `--ca` is none.
 pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, StartError> {
@@ -31,7 +31,7 @@ pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, StartError> {
 
 /// The certificates of `--ca`.
 fn authorities(path: &Path) -> Result<RootCertStore, StartError> {
-    let error = |problem: String| StartError::TlsFile { option: "--ca", path: path.to_owned(), problem };
+    let error = |problem| StartError::TlsFile { option: "--ca", path: path.to_owned(), problem };
     let text = fs::read(path).map_err(|source| StartError::File {
         option: "--ca",
         path: path.to_owned(),
@@ -39,13 +39,11 @@ fn authorities(path: &Path) -> Result<RootCertStore, StartError> {
     })?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|problem| error(format!("the PEM is damaged: {problem}")))?;
-        roots
-            .add(certificate)
-            .map_err(|problem| error(format!("a certificate cannot be read: {problem}")))?;
+        let certificate = certificate.map_err(|problem| error(TlsFileError::Damaged(problem)))?;
+        roots.add(certificate).map_err(|problem| error(TlsFileError::UnreadableAuthority(problem)))?;
     }
     if roots.is_empty() {
-        return Err(error("no certificate in it; it must be PEM, with \"BEGIN CERTIFICATE\"".to_owned()));
+        return Err(error(TlsFileError::NoCertificate));
     }
     Ok(roots)
 }

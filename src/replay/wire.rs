@@ -38,15 +38,10 @@ impl Target {
             Ok(socket) => socket,
             Err(source) => return Err(ConnectError::Unreachable { host, port, source }),
         };
-        let told = |error: io::Error| {
-            let limit = self.limit.as_secs_f64();
-            let problem = match error.kind() {
-                io::ErrorKind::WouldBlock => format!("no answer within {limit} s"),
-                _ => error.to_string(),
-            };
-            ConnectError::NoTls { host, port, problem }
-        };
-        self.speak(socket).map_err(told)
+        self.speak(socket).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => ConnectError::Silent { host, port, limit: self.limit },
+            _ => ConnectError::NoTls { host, port, source },
+        })
     }
 
     fn speak(&self, socket: TcpStream) -> io::Result<Wire> {

@@ -44,8 +44,7 @@ pub(super) fn announce(
     let status_line = status.as_ref().map(|url| format!("{url}\n")).unwrap_or_default();
     let text = format!("{port}\n{web}\n{status_line}");
     if let Some(path) = &config.ready.file {
-        let option = || format!("--ready-file {}", path.display());
-        write_file(path, &text).map_err(|source| StartError::Ready { option: option(), source })?;
+        write_file(path, &text).map_err(|source| StartError::ReadyFile { path: path.clone(), source })?;
     }
     if let Some(descriptor) = descriptor {
         descriptor.write(&text)?;
@@ -113,18 +112,15 @@ impl Descriptor {
         let Some(number) = number else { return Ok(None) };
         match descriptors::take_writable(number) {
             Ok(file) => Ok(Some(Self { number, file })),
-            Err(problem) => Err(error(number, io::Error::other(problem))),
+            Err(problem) => Err(StartError::ReadyDescriptor { number, problem }),
         }
     }
 
     /// Writes `text` and closes the descriptor.
     fn write(mut self, text: &str) -> Result<(), StartError> {
-        self.file.write_all(text.as_bytes()).map_err(|source| error(self.number, source))
+        let number = self.number;
+        self.file.write_all(text.as_bytes()).map_err(|source| StartError::ReadyUnread { number, source })
     }
-}
-
-fn error(number: i32, source: io::Error) -> StartError {
-    StartError::Ready { option: format!("--ready-fd {number}"), source }
 }
 
 #[cfg(test)]
@@ -204,7 +200,7 @@ mod tests {
         let (mut config, listeners) = listeners("127.0.0.1");
         config.ready.fd = Some(i32::MAX);
         let error = Descriptor::take(config.ready.fd).expect_err("not open").to_string();
-        assert!(error.starts_with("--ready-fd 2147483647: "), "{error}");
+        assert_eq!(error, "--ready-fd 2147483647: it is not open in this process; pass one that is");
         let directory = tempfile::tempdir().expect("a directory");
         config.ready.file = Some(directory.path().join("missing/ready"));
         let error = announce(&config, &listeners, None, None, None).expect_err("no directory").to_string();

@@ -2,7 +2,8 @@
 //!
 //! A page of another site must not read it through a browser of this machine. So a request must name us in
 //! `Host`, or the other site could have its name lead here (DNS rebinding), and must come from us, if it has an
-//! `Origin`. With a token, it must also bring that.
+//! `Origin`. What a page of another site includes without one, such as an image, would read nothing, but could take
+//! places (`/live` does not end): browsers say so in `Sec-Fetch-Site`. With a token, a request must also bring that.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use sha2::{Digest as _, Sha256};
 
 /// The cookie that keeps the token for the page. Cookies do not know ports, so the name has ours.
 const COOKIE_NAME: &str = "wshost-status";
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -86,6 +90,12 @@ impl Guard {
             return Verdict::Refuse(StatusCode::FORBIDDEN, FORBIDDEN_HOST);
         }
         if text(ORIGIN).is_some_and(|origin| !origin.eq_ignore_ascii_case(&format!("http://{host}"))) {
+            return Verdict::Refuse(StatusCode::FORBIDDEN, FORBIDDEN_ORIGIN);
+        }
+        // Links to us are welcome.
+        let is_included = matches!(text(FETCH_SITE), Some("cross-site" | "same-site"))
+            && text(FETCH_MODE).is_some_and(|mode| mode != "navigate");
+        if is_included {
             return Verdict::Refuse(StatusCode::FORBIDDEN, FORBIDDEN_ORIGIN);
         }
         if method != Method::GET && method != Method::HEAD {
@@ -199,6 +209,21 @@ mod tests {
             "http://127.0.0.1:9998",
         ] {
             assert_eq!(from(origin), 403, "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_pages_of_others_include_is_refused_and_their_links_are_not() {
+        let guard = Guard::new(([127, 0, 0, 1], 9999).into(), "127.0.0.1", None);
+        for (site, mode, expected) in [
+            ("cross-site", "no-cors", 403),
+            ("same-site", "no-cors", 403),
+            ("cross-site", "navigate", 200),
+            ("same-origin", "cors", 200),
+            ("none", "navigate", 200),
+        ] {
+            let fields = [(HOST, "127.0.0.1:9999"), (FETCH_SITE, site), (FETCH_MODE, mode)];
+            assert_eq!(status(&guard, &fields), expected, "{site} {mode}");
         }
     }
 

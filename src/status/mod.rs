@@ -5,7 +5,7 @@
 //! - [`routes`] – which request gets what; [`shared`] – what all requests share
 //! - [`guard`] – who may look
 //! - [`samples`] – a sample of the traffic each second
-//! - [`live`] – the WebSocket that tells open pages what is new
+//! - [`live`] – the server-sent events that tell open pages what is new
 //! - [`report`] – what is told, as JSON
 //! - [`prometheus`] – the same counters as Prometheus wants them
 //! - [`clock`] – since when the server runs, and times as numbers

@@ -74,8 +74,7 @@ impl Status {
     /// Serves the page until `stop` is cancelled. Must run in a tokio runtime.
     pub async fn run(self, stop: CancellationToken) {
         let guard = Guard::new(self.address, &self.host, self.token);
-        let shared =
-            Arc::new(Shared { monitor: self.monitor, samples: Samples::default(), stop: stop.clone() });
+        let shared = Arc::new(Shared { monitor: self.monitor, samples: Samples::default() });
         let sampled = Arc::clone(&shared);
         let sampling = tokio::spawn(async move { sample(&*sampled.monitor, &sampled.samples).await });
         if let Err(error) = port::serve(self.listener, router(guard, shared), self.times, stop).await {

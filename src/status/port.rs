@@ -7,28 +7,25 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::logging::LOG_SERVER;
 use crate::patience::Patient;
 
 /// How many connections there are at once, open pages included. More wait until one of them ends.
-pub(super) const MOST_CONNECTIONS: usize = 64;
+const MOST_CONNECTIONS: usize = 64;
 
 /// How many bytes the head of a request may have.
 const MAX_HEAD_SIZE: usize = 16 * 1024;
 
 /// How long accepting rests after an error, such as no more descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// A connection's place among [`MOST_CONNECTIONS`], as long as any of this lives.
-pub(super) type Place = Arc<OwnedSemaphorePermit>;
 
 /// How long a client may keep us waiting.
 #[derive(Debug, Clone, Copy)]
@@ -54,8 +51,12 @@ pub(super) async fn serve(
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((socket, _)) => {
-                    let connection = connect(socket, router.clone(), times, Arc::new(place));
-                    tokio::spawn(stop.clone().run_until_cancelled_owned(connection));
+                    let connection = connect(socket, router.clone(), times);
+                    let stop = stop.clone();
+                    tokio::spawn(async move {
+                        stop.run_until_cancelled(connection).await;
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     tracing::debug!(target: LOG_SERVER, "The status page cannot accept a connection: {error}");
@@ -68,15 +69,14 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn connect(socket: TcpStream, router: Router, times: Times, place: Place) {
+async fn connect(socket: TcpStream, router: Router, times: Times) {
     let socket = TokioIo::new(Patient::new(socket, times.write));
-    let service = TowerToHyperService::new(router.layer(Extension(place)));
+    let service = TowerToHyperService::new(router);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(times.head)
         .max_buf_size(MAX_HEAD_SIZE)
         .serve_connection(socket, service)
-        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!(target: LOG_SERVER, "A connection of the status page has ended: {error}");

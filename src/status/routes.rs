@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Extension, Router};
 
 use super::guard::{self, Guard};
-use super::live::{MAX_MESSAGE_SIZE, tell};
-use super::port::Place;
+use super::live::tell;
 use super::prometheus;
 use super::report::{self, Extent};
 use super::shared::Shared;
@@ -42,15 +40,6 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-async fn live(
-    State(shared): State<Arc<Shared>>,
-    Extension(place): Extension<Place>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    let upgrade = upgrade.max_message_size(MAX_MESSAGE_SIZE).max_frame_size(MAX_MESSAGE_SIZE);
-    upgrade.on_upgrade(async move |socket| {
-        tell(socket, shared).await;
-        // The connection ends here, not with its last request.
-        drop(place);
-    })
+async fn live(State(shared): State<Arc<Shared>>) -> Response {
+    tell(shared).into_response()
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use super::samples::Samples;
 use crate::handlers::Monitor;
 
@@ -12,6 +10,4 @@ pub(super) struct Shared {
     pub(super) monitor: Arc<dyn Monitor>,
     /// What it did in the last minutes.
     pub(super) samples: Samples,
-    /// Cancelled when it stops.
-    pub(super) stop: CancellationToken,
 }

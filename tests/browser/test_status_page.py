@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
+from urllib.parse import urlsplit
 
 import pytest
 from browsers import Browser, run, wait_for
-from serving import ECHO, Server, handler, write
+from serving import ECHO, Server, handler, wait_until, write
 
 
 @pytest.fixture
@@ -73,6 +74,41 @@ def test_it_says_when_the_server_is_gone(browser: Browser, server: Server) -> No
     wait_for(browser, "document.querySelector('#state').className === 'lost'")
 
 
+def test_it_finds_the_server_again(browser: Browser, tmp_path: Path) -> None:
+    def start(port: str) -> Server:
+        return Server(tmp_path, "--status", f"127.0.0.1:{port}")
+
+    with start("0") as server:
+        url = status_url(server)
+        browser.open(url)
+        wait_for(browser, "document.querySelector('#state').className === 'live'")
+        first = server.process.pid
+        assert server.stop() == 0
+        wait_for(browser, "document.querySelector('#state').className === 'lost'")
+    with start(str(urlsplit(url).port)) as server:
+        assert server.process.pid != first
+        wait_for(browser, "document.querySelector('#state').className === 'live'")
+        wait_for(
+            browser, "document.querySelector('#about').textContent.includes(args[0])", str(server.process.pid)
+        )
+
+
+def test_a_page_that_is_not_seen_takes_no_connection(browser: Browser, server: Server) -> None:
+    def sockets() -> int:
+        return sum(target.startswith("socket:") for target in server.descriptors())
+
+    browser.open(status_url(server))
+    wait_for(browser, "document.querySelector('#state').textContent === 'live'")
+    seen = sockets()
+    change = """Object.defineProperty(document, "hidden", {configurable: true, value: args[0]});
+      document.dispatchEvent(new Event("visibilitychange"));"""
+    run(browser, change, True)
+    wait_until(lambda: sockets() < seen, "its connection ends")
+    run(browser, "document.querySelector('#about').textContent = ''")
+    run(browser, change, False)
+    wait_for(browser, "document.querySelector('#about').textContent !== ''")
+
+
 def test_a_token_in_the_address_opens_it(browser: Browser, tmp_path: Path) -> None:
     token = "0123456789abcdef"
     options = ["--status", "localhost:0", "--status-token", token]
@@ -88,10 +124,11 @@ def test_a_token_in_the_address_opens_it(browser: Browser, tmp_path: Path) -> No
 def test_pages_of_others_cannot_read_it(browser: Browser, server: Server) -> None:
     api = status_url(server) + "api"
     browser.open(f"http://{server.address}/echo_wsh.py")
-    text = """const socket = new WebSocket(args[0].replace("http", "ws").replace("api", "live"));
+    text = """const source = new EventSource(args[0].replace("api", "live"));
       const opened = await new Promise((resolve) => {
-        socket.onopen = () => resolve(true);
-        socket.onerror = () => resolve(false);
+        source.onopen = () => resolve(true);
+        source.onerror = () => resolve(false);
       });
+      source.close();
       return [opened, await fetch(args[0]).then(() => "read", () => "refused")];"""
     assert run(browser, text, api) == [False, "refused"]

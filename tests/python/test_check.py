@@ -144,6 +144,12 @@ def test_aliases_that_lead_nowhere_fail(tmp_path: Path) -> None:
     write(tmp_path, "map.txt", "/alias /nowhere")
     told = check_json("-d", str(tmp_path), "-m", "map.txt")
     assert "/nowhere" in told["map_problems"][0]
+    write(tmp_path, "echo_wsh.py", ECHO)
+    write(tmp_path, "map.txt", "/a /echo\n/b /echo\n/c /nowhere\nnothing\n/d\n")
+    whole = run("check", "-d", str(tmp_path), "-m", "map.txt")
+    assert whole.stdout.endswith("; map file: 2 aliases, 3 wrong lines\n"), whole
+    assert f"{tmp_path}/map.txt:4: 'nothing'; write ALIAS RESOURCE" in whole.stdout.replace('"', "'"), whole
+    assert whole.returncode == 1
 
 
 def test_options_of_the_server_count(tmp_path: Path) -> None:
@@ -221,14 +227,14 @@ def test_without_the_converter_the_error_says_how_to_get_it(start: Start, tmp_pa
     hidden = {"PYTHONPATH": str(tmp_path / "hidden")}
     server = start(way="wheel", env=environment(**hidden))
     lines = server.log.text.splitlines()
-    assert sum("pip install 'wshost[py2]'" in line for line in lines) == 1
+    assert sum("pip install fissix" in line for line in lines) == 1
     assert server.status("/old") == 404
     told = check_json(str(tmp_path), way="wheel", **hidden)
-    assert "pip install 'wshost[py2]'" in told["handlers"]["/old"]["problems"][0]["remedy"]
+    assert "pip install fissix" in told["handlers"]["/old"]["problems"][0]["remedy"]
     assert told["handlers"]["/wrong"]["problems"][0]["remedy"] == "correct the line"
     fix = check("--fix", str(tmp_path), way="wheel", **hidden)
     assert fix.returncode == 1
-    assert "pip install 'wshost[py2]'" in fix.stderr
+    assert "pip install fissix" in fix.stderr
 
 
 def test_fix_shows_the_changes_and_writes_them_on_request(tmp_path: Path) -> None:
@@ -260,7 +266,10 @@ def test_new_writes_a_handler_and_a_test_that_passes(tmp_path: Path) -> None:
     again = run("new", "room/my-chat", "--into", str(tmp_path))
     assert again.returncode == 1
     assert "is there already" in again.stderr
-    assert run("new", "../x", "--into", str(tmp_path)).returncode == 1
+    refused = run("new", "../x", "--into", str(tmp_path))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert not (tmp_path.parent / "handlers").exists()
+    assert run("new", "v1.0/chat", "--into", str(tmp_path)).returncode == 0
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path,
@@ -269,7 +278,7 @@ def test_new_writes_a_handler_and_a_test_that_passes(tmp_path: Path) -> None:
         capture_output=True,
         timeout=90,
     )
-    assert "2 passed" in tested.stdout, tested
+    assert "4 passed" in tested.stdout, tested
     command = [sys.executable, "-m", "mypy", "--strict", "--explicit-package-bases", *map(str, files[:1])]
     shutil.copy(files[0], files[0].with_name("my_chat.py"))
     command[-1] = str(files[0].with_name("my_chat.py"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from serving import ECHO, KEY, SECONDS, Server, Start, wait_until, write
+from serving import ECHO, SECONDS, Server, Start, wait_until, write
 
 MOST = 64
 """How many connections the port of the page has at once."""
@@ -74,24 +74,64 @@ def test_a_head_without_end(start: Start, tmp_path: Path) -> None:
     assert answers(server)
 
 
-UPGRADE = [
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    f"Sec-WebSocket-Key: {KEY}",
-    "Sec-WebSocket-Version: 13",
-]
+def live(server: Server, *fields: str) -> socket.socket:
+    """A page that is open: it has got something."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    client.settimeout(SECONDS)
+    client.connect(port(server))
+    client.sendall(request(server, "/live", *fields))
+    assert client.recv(13) == b"HTTP/1.1 200 "
+    return client
 
 
 def test_a_page_that_says_much_is_not_listened_to(start: Start, tmp_path: Path) -> None:
     server = start("--status", "127.0.0.1:0")
     before = sockets(server)
-    with socket.create_connection(port(server), SECONDS) as client, contextlib.suppress(ConnectionError):
-        client.sendall(request(server, "/live", *UPGRADE))
-        # The announcement of a message of 64 KiB is enough.
-        client.sendall(b"\x82\xff" + (64 << 10).to_bytes(8, "big") + b"\0\0\0\0")
-        while client.recv(1 << 16):
-            pass
+    with live(server) as client:
+        client.setblocking(False)
+
+        def is_full() -> bool:
+            try:
+                client.send(b"x" * (1 << 20))
+            except BlockingIOError:
+                return True
+            return False
+
+        # What nobody reads fills the buffers.
+        wait_until(is_full, "the end of its listening")
+        assert answers(server)
     wait_until(lambda: sockets(server) == before, "the end of its connection")
+
+
+def test_an_open_page_has_a_place_until_it_goes(start: Start, tmp_path: Path) -> None:
+    server = start("--status", "127.0.0.1:0")
+    before = sockets(server)
+    with contextlib.ExitStack() as pages:
+        for _ in range(MOST):
+            pages.enter_context(live(server))
+        with socket.create_connection(port(server), SECONDS) as more:
+            more.sendall(request(server, "/api", "Connection: close"))
+            assert sockets(server) == before + MOST
+            pages.close()
+            assert more.recv(13) == b"HTTP/1.1 200 "
+    wait_until(lambda: sockets(server) == before, "the end of the pages")
+
+
+def test_a_page_that_does_not_read_is_given_up(start: Start, tmp_path: Path) -> None:
+    # Reports of some MB, so that buffers are full in seconds.
+    write(tmp_path, "broken_wsh.py", "raise RuntimeError('x' * (4 << 20))\n")
+    server = start("--status", "127.0.0.1:0", "--write-timeout", "0.5")
+    before = sockets(server)
+    with live(server):
+        wait_until(lambda: sockets(server) == before, "the end of its connection")
+
+
+def test_a_page_that_does_not_read_holds_up_no_stop(start: Start, tmp_path: Path) -> None:
+    write(tmp_path, "broken_wsh.py", "raise RuntimeError('x' * (4 << 20))\n")
+    server = start("--status", "127.0.0.1:0", "--write-timeout", "600")
+    with live(server):
+        assert server.stop() == 0
 
 
 def test_clients_that_do_not_read_give_their_places_back(start: Start, tmp_path: Path) -> None:

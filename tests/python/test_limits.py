@@ -26,6 +26,11 @@ def test_a_client_in_the_middle_of_a_refused_message_gets_its_close_frame(
         assert client.rest() == b""
     assert server.ask("/echo", "alive") == "alive"
     assert "Traceback" not in server.log.text
+    place, limit = (
+        r"^\[[^\]]+\] \[WARNING\] \S+: wsh-\d+ /echo: ",
+        r"larger than 1000 bytes \(--max-message-size\); ",
+    )
+    server.log.wait_for(f"{place}Message is {limit}it is closed with 1009$")
 
 
 def test_a_handler_can_go_on_behind_a_message_that_was_too_big(start: Start, tmp_path: Path) -> None:
@@ -40,10 +45,17 @@ def test_a_handler_can_go_on_behind_a_message_that_was_too_big(start: Start, tmp
         request.ws_stream.send_message(message)
     """
     write(tmp_path, "a_wsh.py", handler(body))
-    with start("--max-message-size", "1000").raw("/a") as client:
-        client.socket.sendall(client_frame(2, b"x" * 100_000) + client_frame(1, b"next"))
-        assert client.frame().payload == b"MessageTooBigException"
-        assert client.frame().payload == b"next"
+    server = start("--max-message-size", "1000")
+    for connections in 1, 2:
+        with server.raw("/a") as client:
+            too_big = client_frame(2, b"x" * 100_000)
+            client.socket.sendall(too_big + client_frame(1, b"next") + too_big + too_big)
+            answers = [client.frame().payload for _ in range(4)]
+            assert answers == [b"MessageTooBigException", b"next", *[b"MessageTooBigException"] * 2]
+        # A client does not fill the log with it.
+        wait_until(lambda count=connections: server.log.text.count("Message is larger") >= count, "a record")
+    assert server.stop() == 0
+    assert server.log.rest().count("Message is larger") == 2
 
 
 @pytest.mark.parametrize("extension", [None, "permessage-deflate"])

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from serving import ECHO, REPOSITORY, SECONDS, environment, handler, program, wait_until, write
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection
 
 program("wheel")  # skips without an installed wheel
 wshost = pytest.importorskip("wshost")
@@ -81,6 +83,57 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
         wshost.Server(tmp_path, options=["--handler-encoding", "klingon"]).start()
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for settings, named in [({"handlers": "gone"}, "handlers"), ({"document_root": "gone"}, "document_root")]:
+        server = wshost.Server(**{"handlers": tmp_path, **settings})
+        with pytest.raises(
+            wshost.ServerError, match=f"^{named}: there is no folder {os.getcwd()}/gone; name one"
+        ):
+            server.start()
+
+
+def test_there_is_no_url_before_the_start(tmp_path: Path) -> None:
+    server = wshost.Server(tmp_path)
+    for ask in (server.ws_url, server.http_url, server.connect):
+        with pytest.raises(wshost.ServerError, match="no URL before its start; use it with `with`"):
+            ask("/echo")
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_refusal_has_its_status(tmp_path: Path, tls: bool) -> None:
+    write(tmp_path, "never_wsh.py", handler("pass", handshake="raise RuntimeError('never')"))
+    write(tmp_path, "echo_wsh.py", ECHO)
+    options = ["--tls-self-signed"] if tls else ["--basic-auth"]
+    with wshost.Server(tmp_path, options=options) as server:
+        if not tls:
+            with pytest.raises(InvalidStatus) as refused:
+                server.connect("/echo")
+            assert refused.value.response.status_code == 401
+            assert refused.value.response.headers["WWW-Authenticate"].startswith("Basic ")
+        allowed = {"Authorization": "Basic dGVzdDp0ZXN0"}
+        for resource, status in [("/gone", 404), ("/never", 403)]:
+            with pytest.raises(InvalidStatus) as refused:
+                server.connect(resource, additional_headers=allowed)
+            assert refused.value.response.status_code == status
+            assert b"<html" in refused.value.response.body.lower()
+        with server.connect("/echo", additional_headers=allowed) as client:
+            client.send("x")
+            assert client.recv(SECONDS) == "x"
+
+
+def test_a_status_line_may_come_in_pieces() -> None:
+    from wshost._client import _Renewed
+
+    for answer, expected in [(b"HTTP/1.0 404 x", b"HTTP/1.1 404 x"), (b"HTTP/1.1 101 x", b"HTTP/1.1 101 x")]:
+        for size in range(1, len(answer) + 1):
+            taken = bytearray()
+            take = _Renewed(taken.extend)
+            for at in range(0, len(answer), size):
+                take(answer[at : at + size])
+            take(b"HTTP/1.0 ")
+            assert taken == expected + b"HTTP/1.0 ", size
+
+
 def test_the_example_project_passes(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "docs" / "example", tmp_path / "example")
     ran = pytest_in(tmp_path / "example", "-q")
@@ -127,6 +180,22 @@ def test_a_failed_test_shows_the_log(tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def wshost_handlers() -> Path:
     return REPOSITORY / "tests" / "handlers" / "contract"
+
+
+def test_the_fixtures_clients_are_entered(
+    wshost_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `with` does: websockets 17 warns of the use of a connection that is not."""
+    entered = []
+    enter = ClientConnection.__enter__
+
+    def note(client: ClientConnection) -> ClientConnection:
+        entered.append(client)
+        return enter(client)
+
+    monkeypatch.setattr(ClientConnection, "__enter__", note)
+    client = wshost_client("/echo")
+    assert entered == [client]
 
 
 def test_what_the_fixtures_serve_can_be_chosen(wshost_client: Callable[..., Any]) -> None:

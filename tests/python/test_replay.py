@@ -282,6 +282,11 @@ def test_tls(start: Start, record: Callable[..., Server], root: Path, path: Path
         1,
         f'wshost: --ca {path}: no certificate in it; it must be PEM, with "BEGIN CERTIFICATE"\n',
     )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = "127.0.0.1", silent.getsockname()[1]
+        done = run("replay", str(path), "wss://{}:{}".format(*place), "--insecure", "--timeout", "0.2")
+    told = "wshost: replay: no TLS with {} port {}: no answer within 0.2 s; check the URL\n".format(*place)
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 def test_what_a_killed_server_leaves_behind(
@@ -359,6 +364,8 @@ def test_wrong_usage(arguments: list[str], told: str) -> None:
 def test_help_says_what_there_is() -> None:
     done = run("replay", "--help")
     assert done.returncode == 0
+    # Lines are as long as the terminal is wide.
+    text = " ".join(done.stdout.split())
     for name in [
         "FILE",
         "URL",
@@ -369,4 +376,4 @@ def test_help_says_what_there_is() -> None:
         "--timeout",
         "[default: 10]",
     ]:
-        assert name in done.stdout
+        assert name in text

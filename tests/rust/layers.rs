@@ -54,7 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("python_files", &[]),
     ("config", &[]),
     ("deadline", &[]),
-    ("error", &[]),
+    ("error", &["descriptors"]),
     ("logging", &["per_process", "writer"]),
     ("panics", &["logging"]),
     ("writer", &["per_process"]),

@@ -3,4 +3,4 @@
 #[path = "../../../src/cli/ini.rs"]
 pub mod ini;
 
-pub use ini::{IniError, ini_section};
+pub use ini::{Entry, IniError, ini_section};

@@ -13,7 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyModule};
 
-use crate::error::StartError;
+use crate::error::{PythonError, StartError};
 use crate::python_files;
 
 /// The file that makes the others importable.
@@ -32,7 +32,9 @@ pub fn start(python: Option<&Path>) -> Result<(), StartError> {
         take_interrupt(py)?;
         install_packages(py)
     };
-    Python::attach(|py| prepare(py).map_err(|error| StartError::Python(error.to_string())))
+    Python::attach(|py| {
+        prepare(py).map_err(|error| StartError::Python(PythonError::Refused(error.to_string())))
+    })
 }
 
 /// Takes SIGINT from Python's own handler, which would leave a `KeyboardInterrupt` in the server and in the children that
@@ -49,28 +51,22 @@ pub fn take_interrupt(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
 }
 
 fn choose_executable(python: Option<&Path>) -> Result<PathBuf, StartError> {
-    let (chosen, what) = match (python, env::var_os("VIRTUAL_ENV").filter(|path| !path.is_empty())) {
+    let (chosen, option) = match (python, env::var_os("VIRTUAL_ENV").filter(|path| !path.is_empty())) {
         (Some(path), _) => (path.to_owned(), "--python"),
         (None, Some(path)) => (PathBuf::from(path), "VIRTUAL_ENV"),
         (None, None) => return Ok(PathBuf::from(env!("WSHOST_BUILD_PYTHON"))),
     };
     let executable = if chosen.is_dir() { chosen.join("bin/python") } else { chosen };
-    let executable = std::path::absolute(&executable).unwrap_or(executable);
-    if !executable.is_file() {
-        let text = format!(
-            "{what} {}: no interpreter there; name an interpreter or a virtual environment",
-            executable.display()
-        );
-        return Err(StartError::Python(text));
+    let path = std::path::absolute(&executable).unwrap_or(executable);
+    if !path.is_file() {
+        return Err(StartError::Python(PythonError::NoInterpreter { option, path }));
     }
-    match environment_version(&executable) {
-        Some(version) if version != BUILD_VERSION => Err(StartError::Python(format!(
-            "{what} {}: is for Python {version}, but this wshost is built for Python {BUILD_VERSION}; \
-             name another one with --python, or build wshost with PYO3_PYTHON={}",
-            executable.display(),
-            executable.display()
-        ))),
-        _ => Ok(executable),
+    match environment_version(&path) {
+        Some(version) if version != BUILD_VERSION => {
+            let built = BUILD_VERSION;
+            Err(StartError::Python(PythonError::OtherVersion { option, path, version, built }))
+        }
+        _ => Ok(path),
     }
 }
 
@@ -96,8 +92,8 @@ fn path_without_libraries(python_path: &OsStr) -> Option<OsString> {
 }
 
 fn initialize(executable: &Path) -> Result<(), StartError> {
-    let executable = CString::new(executable.as_os_str().as_bytes())
-        .map_err(|_| StartError::Python("the interpreter's path has a NUL".to_owned()))?;
+    let executable =
+        CString::new(executable.as_os_str().as_bytes()).map_err(|_| StartError::Python(PythonError::Nul))?;
     let python_path = env::var_os("PYTHONPATH").and_then(|path| path_without_libraries(&path));
     let python_path = python_path.and_then(|path| CString::new(path.into_vec()).ok());
     let mut config = MaybeUninit::<ffi::PyConfig>::uninit();
@@ -127,7 +123,7 @@ fn initialize(executable: &Path) -> Result<(), StartError> {
         }
         ffi::PyConfig_Clear(pointer);
         if ffi::PyStatus_Exception(status) != 0 {
-            return Err(StartError::Python(text_of(status.err_msg)));
+            return Err(StartError::Python(PythonError::Refused(text_of(status.err_msg))));
         }
         // This thread is attached now; everything else attaches for itself.
         ffi::PyEval_SaveThread();
@@ -185,7 +181,9 @@ pub fn description() -> Result<String, StartError> {
             site_packages.display()
         ))
     };
-    Python::attach(|py| describe(py).map_err(|error| StartError::Python(error.to_string())))
+    Python::attach(|py| {
+        describe(py).map_err(|error| StartError::Python(PythonError::Refused(error.to_string())))
+    })
 }
 
 /// The file that Python's code was loaded from: a libpython, or the interpreter itself.

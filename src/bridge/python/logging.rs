@@ -15,7 +15,7 @@ use pyo3::types::PyString;
 use crate::bridge::python::cached::Cached;
 use crate::bridge::python::last_call::call;
 use crate::config::{LogConfig, LogLevel};
-use crate::error::StartError;
+use crate::error::{PythonError, StartError};
 use crate::locks;
 use crate::logging::{self, KeptRecord, LOG_REQUEST, LOG_SERVER};
 
@@ -150,7 +150,7 @@ pub fn forward_to_log(config: &LogConfig) -> Result<(), StartError> {
     let levels = (number(config.level), number(config.deflate_level));
     Python::attach(|py| {
         let install = || py.import("wshost._logging")?.call_method1("install", levels).map(drop);
-        install().map_err(|error| StartError::Python(error.to_string()))
+        install().map_err(|error| StartError::Python(PythonError::Refused(error.to_string())))
     })
 }
 

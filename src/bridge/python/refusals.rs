@@ -3,6 +3,7 @@
 //! A message for which there is no memory is one, too. RFC 6455 section 7.4.1 has 1009 for "a message that is too big for
 //! it to process", and handlers that know what to do with a large message know what to do with that.
 
+use std::cell::Cell;
 use std::thread;
 
 use pyo3::exceptions::PyMemoryError;
@@ -16,9 +17,16 @@ use crate::wire::limits::{Limits, TotalExceeded};
 
 static LOG: Logger = Logger::new("pywebsocket3.stream.Stream");
 
-/// A message that is larger than `limit`.
+thread_local! {
+    /// Whether the log has been told of a message that was too big for this thread's connection.
+    static HAS_TOLD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A message that is larger than `limit`. The first one of a connection is a record of the log: its handler may go on
+/// after each.
 pub fn too_big(py: Python<'_>, limit: u64) -> PyErr {
-    MESSAGE_TOO_BIG.error(py, format!("Message is larger than {limit} bytes (--max-message-size)"))
+    let text = format!("Message is larger than {limit} bytes (--max-message-size)");
+    if HAS_TOLD.replace(true) { MESSAGE_TOO_BIG.error(py, text) } else { refused(py, &text) }
 }
 
 /// The message of a connection that has no room among those of all others. It is one record of the log.

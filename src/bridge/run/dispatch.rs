@@ -31,19 +31,68 @@ static LOG: Logger = Logger::new("pywebsocket3.dispatch.Dispatcher");
 const FORBIDDEN: u16 = 403;
 const BAD_REQUEST: u16 = 400;
 
-/// Close code of a server that cannot go on.
-const INTERNAL_ERROR: u16 = 1011;
+/// What ends `web_socket_transfer_data` when it raises, by what becomes of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The handler aborts: nothing is sent, and the exception goes on.
+    Aborted,
+    /// 1011: the handler did what a stream cannot do.
+    BadOperation,
+    /// 1009: a message was too big.
+    TooBig,
+    /// 1002: a frame was none.
+    InvalidFrame,
+    /// 1003: a frame that is not taken.
+    UnsupportedFrame,
+    /// 1007: a text was no UTF-8.
+    InvalidUtf8,
+    /// The peer is gone: nothing can be sent.
+    PeerGone,
+    /// 1011 without waiting for the answer, and the exception goes on.
+    NoMemory,
+    /// The handler failed: the connection ends without a close frame, as in pywebsocket, and the exception goes on.
+    Failed,
+    /// `SystemExit` and the like: as `Failed`, and nobody is blamed.
+    Exit,
+}
 
-/// What each exception of `web_socket_transfer_data` makes the server close with. The first class that
-/// matches decides, so subclasses stand before their bases. `None`: the peer is gone, nothing is sent.
-static CLOSE_CODES: [(&ExceptionClass, Option<u16>); 6] = [
-    (&BAD_OPERATION, Some(1011)),
-    (&MESSAGE_TOO_BIG, Some(1009)),
-    (&INVALID_FRAME, Some(1002)),
-    (&UNSUPPORTED_FRAME, Some(1003)),
-    (&INVALID_UTF8, Some(1007)),
-    (&CONNECTION_TERMINATED, None),
+/// The ends that a class of ours stands for. The first class that matches decides, so subclasses stand before their
+/// bases.
+static ENDS: [(&ExceptionClass, End); 7] = [
+    (&ABORTED_BY_USER, End::Aborted),
+    (&BAD_OPERATION, End::BadOperation),
+    (&MESSAGE_TOO_BIG, End::TooBig),
+    (&INVALID_FRAME, End::InvalidFrame),
+    (&UNSUPPORTED_FRAME, End::UnsupportedFrame),
+    (&INVALID_UTF8, End::InvalidUtf8),
+    (&CONNECTION_TERMINATED, End::PeerGone),
 ];
+
+impl End {
+    fn of(py: Python<'_>, error: &PyErr) -> Self {
+        if let Some((_, end)) = ENDS.iter().find(|(class, _)| class.matches(py, error)) {
+            *end
+        } else if error.is_instance_of::<PyMemoryError>(py) {
+            Self::NoMemory
+        } else if error.is_instance_of::<PyException>(py) {
+            Self::Failed
+        } else {
+            Self::Exit
+        }
+    }
+
+    /// What the connection is closed with; `None`: no close frame is sent.
+    const fn close_code(self) -> Option<u16> {
+        match self {
+            Self::InvalidFrame => Some(1002),
+            Self::UnsupportedFrame => Some(1003),
+            Self::InvalidUtf8 => Some(1007),
+            Self::TooBig => Some(1009),
+            Self::BadOperation | Self::NoMemory => Some(1011),
+            Self::Aborted | Self::PeerGone | Self::Failed | Self::Exit => None,
+        }
+    }
+}
 
 /// Where a dispatcher looks its handlers up.
 enum Source {
@@ -306,33 +355,44 @@ impl Dispatcher {
 #[inline(never)]
 fn end_of_transfer(request: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
     let py = request.py();
-    if ABORTED_BY_USER.matches(py, &error) {
-        LOG.log(py, Level::Debug, || traceback(py, &error));
-        return Err(error);
-    }
-    if let Some((_, code)) = CLOSE_CODES.iter().find(|(class, _)| class.matches(py, &error)) {
-        LOG.log(py, Level::Debug, || error.value(py).to_string());
-        return match code {
-            Some(code) => request
-                .getattr(intern!(request.py(), "ws_stream"))?
-                .call_method1(intern!(request.py(), "close_connection"), (code,))
-                .map(drop),
-            None => Ok(()),
-        };
-    }
-    if error.is_instance_of::<PyMemoryError>(py) {
-        // The peer is told, and not waited for: the traceback keeps what the handler has.
-        let closed = request.getattr(intern!(py, "ws_stream")).and_then(|stream| {
-            stream.call_method1(intern!(py, "close_connection"), (INTERNAL_ERROR, "", false))
-        });
-        if let Err(error) = closed {
+    let end = End::of(py, &error);
+    match end {
+        End::Aborted => {
             LOG.log(py, Level::Debug, || traceback(py, &error));
+            return Err(error);
+        }
+        End::NoMemory => {
+            // The peer is told, and not waited for: the traceback keeps what the handler has.
+            if let Err(error) = close(request, end, false) {
+                LOG.log(py, Level::Debug, || traceback(py, &error));
+            }
+        }
+        End::Failed => {}
+        End::Exit => return Err(error),
+        End::BadOperation
+        | End::TooBig
+        | End::InvalidFrame
+        | End::UnsupportedFrame
+        | End::InvalidUtf8
+        | End::PeerGone => {
+            LOG.log(py, Level::Debug, || error.value(py).to_string());
+            return close(request, end, true);
         }
     }
-    if error.is_instance_of::<PyException>(py) {
-        blame(request, "web_socket_transfer_data", &error);
-    }
+    blame(request, "web_socket_transfer_data", &error);
     Err(error)
+}
+
+/// Sends the close frame that `end` asks for, if any; with `wait`, waits for the peer's.
+fn close(request: &Bound<'_, PyAny>, end: End, wait: bool) -> PyResult<()> {
+    let py = request.py();
+    let Some(code) = end.close_code() else { return Ok(()) };
+    let stream = request.getattr(intern!(py, "ws_stream"))?;
+    let name = intern!(py, "close_connection");
+    // A stream that a handler has put there need not know more than the reference's.
+    let closed =
+        if wait { stream.call_method1(name, (code,)) } else { stream.call_method1(name, (code, "", false)) };
+    closed.map(drop)
 }
 
 /// `(alias, resource)`.

@@ -162,9 +162,22 @@ fn a_path_that_is_wrong_is_one_line_with_the_option_and_the_path() {
     let gone = tree.path().join("gone");
     let table: &[(&Path, &[&str], &[&str])] = &[
         (&gone, &[], &["--document-root", "gone", "No such file"]),
-        (tree.path(), &["-w", "gone"], &["--websock-handlers", "gone", "No such file"]),
+        (
+            tree.path(),
+            &["-w", "gone"],
+            &[
+                "--websock-handlers gone: No such file",
+                "at /",
+                "/gone: a relative path counts from --document-root",
+            ],
+        ),
         (tree.path(), &["-w", "map.txt"], &["--websock-handlers", "map.txt", "Not a directory"]),
-        (tree.path(), &["-s", "gone"], &["--scan-dir", "gone"]),
+        (
+            tree.path(),
+            &["-w", "/gone"],
+            &["--websock-handlers /gone: No such file", "; name a directory that"],
+        ),
+        (tree.path(), &["-s", "gone"], &["--scan-dir gone: ", "/gone: a relative path counts"]),
         (tree.path(), &["-w", "handlers", "-s", "other"], &["--scan-dir", "other", "handlers", "under"]),
         (tree.path(), &["-m", "gone"], &["--websock-handlers-map-file", "gone", "check the path"]),
         (tree.path(), &["-m", "other"], &["--websock-handlers-map-file", "other", "is a directory"]),

@@ -266,15 +266,23 @@ fn takes_options_from_a_file_and_the_command_line_wins() {
 fn a_file_that_cannot_be_used_is_one_line_with_its_name() {
     let table = [
         ("port = 1\n", 1, "line 1: a section header"),
-        ("[pywebsockets]\nport = 1\n", 1, "no section [pywebsocket]"),
+        ("[pywebsockets]\nport = 1\n", 1, "no section [pywebsocket]; write [pywebsocket] above"),
         ("[pywebsocket]\nport\n", 1, "line 2: must be NAME = VALUE"),
         ("[pywebsocket]\nport = 1\nPort = 2\n", 1, "line 3: this option was there before"),
-        ("[pywebsocket]\nlog_file = 100%\n", 1, "log_file: a % must"),
-        ("[pywebsocket]\nprot = 1\n", 2, "'--prot' found; tip: a similar argument exists: '--port'"),
-        ("[pywebsocket]\nlog = x\n", 2, "'--log' found"),
-        ("[pywebsocket]\nhel = 1\n", 2, "'--hel' is no option for a file"),
-        ("[pywebsocket]\nport = http\n", 2, "'http' for '--port <PORT>'"),
-        ("[pywebsocket]\nlog_level = loud\n", 2, "[possible values: fine, debug"),
+        ("[pywebsocket]\nlog_file = 100%\n", 1, "line 2: log_file: a % must"),
+        (
+            "[pywebsocket]\nprot = 1\n",
+            2,
+            "line 2: unexpected argument '--prot' found; a similar argument exists: '--port'",
+        ),
+        ("[pywebsocket]\n\nlog = x\n", 2, "line 3: '--log' could be --log-file or --log-level or"),
+        ("[pywebsocket]\nhel = 1\n", 2, "line 2: '--hel' is no option for a file"),
+        ("[pywebsocket]\nlog_l = info\nport = http\n", 2, "line 3: invalid value 'http' for '--port <PORT>'"),
+        (
+            "[pywebsocket]\nlog_level = loud\n",
+            2,
+            "line 2: invalid value 'loud' for '--log-level <LEVEL>' [possible values: fine, debug",
+        ),
     ];
     for (text, code, says) in table {
         let error = with_file(text, &[]).unwrap_err();

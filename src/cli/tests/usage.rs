@@ -13,7 +13,12 @@ use super::{TOKEN, args, refused};
 fn refuses_wrong_usage_with_2_and_says_what_to_type() {
     let table: &[(&[&str], &str)] = &[
         (&["--document-rot", "x"], "--document-root"),
-        (&["--log", "x"], "a similar argument exists: '--log-"),
+        (
+            &["--log", "x"],
+            "'--log' could be --log-file or --log-level or --log-max or --log-count; type more of it",
+        ),
+        (&["--max", "3"], "'--max' could be --max-message-size or --max-total-message-size; type more of it"),
+        (&["check", "--max=3"], "'--max' could be --max-message-size or --max-total-message-size;"),
         (&["-p", "99999"], "0 to 65535"),
         (&["-p", "-1"], "0 to 65535"),
         (&["-p", "http"], "0 to 65535"),
@@ -33,8 +38,14 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--grace=-1"], "seconds"),
         (&["--write-timeout", "0"], "more than 0"),
         (&["--head-timeout", "0"], "more than 0"),
-        (&["--max-message-size", "0"], "1.."),
-        (&["--max-total-message-size", "0"], "1.."),
+        (&["--max-message-size", "0"], "a whole number of bytes, 1 or more, such as"),
+        (&["--max-message-size", "x"], "a whole number of bytes, 1 or more, such as"),
+        (&["--max-message-size", "-1"], "a whole number of bytes, 1 or more, such as"),
+        (&["--max-message-size", "1MB"], "a whole number of bytes, 1 or more, such as"),
+        (&["--max-total-message-size", "0"], "a whole number of bytes, 1 or more, such as"),
+        (&["--max-total-message-size", "18446744073709551616"], "18446744073709551615 bytes at most"),
+        (&["replay", "f", "ws://h", "--connection", "0"], "from 1 to 4294967295"),
+        (&["replay", "f", "ws://h", "--connection", "x"], "from 1 to 4294967295"),
         (&["--ping-interval", "-1"], "seconds"),
         (&["--ping-timeout", "0"], "more than 0"),
         (&["--ready-fd=-1"], "open file descriptor"),
@@ -48,7 +59,7 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["--fd", "7", "--ready-fd", "7"], "pass another descriptor"),
         (&["--trace"], "FILE"),
         (&["--fd", "3", "--unix", "ws.sock"], "cannot be used with"),
-        (&["handlers"], "'handlers'"),
+        (&["handlers"], "'handlers' is no subcommand; to serve the folder handlers, type -d handlers"),
         (&["--", "--po"], "--po"),
         (&["man", "-p", "1"], "-p"),
         (&["-p", "1", "man"], "'--port' cannot stand before the subcommand 'man'"),
@@ -58,6 +69,9 @@ fn refuses_wrong_usage_with_2_and_says_what_to_type() {
         (&["check", "--jsn"], "a similar argument exists: '--json'"),
         (&["check", "a", "b"], "'b'"),
         (&["new"], "NAME"),
+        (&["new", ""], "the name of a resource, such as chat or room/chat"),
+        (&["new", ".hidden"], "the name of a resource, such as chat or room/chat"),
+        (&["new", "chat_wsh.py"], "without \"_wsh.py\""),
         (&["-Z"], "'-Z'"),
         (&["vendor"], "DIR"),
         (&["completions"], "SHELL"),
@@ -109,6 +123,27 @@ fn help_names_every_option_and_default() {
         "[default: -1]",
     ] {
         assert!(help.contains(part), "no {part:?} in\n{help}");
+    }
+}
+
+#[test]
+fn the_short_help_of_check_fits_a_screen_and_the_long_one_has_all() {
+    let short = refused(&["check", "-h"]).to_string();
+    assert!(short.lines().count() <= 36, "{short}");
+    let begins = "Check:\n      --json";
+    assert!(short.starts_with("Load every handler"), "{short}");
+    assert!(short.find(begins) < short.find("Handlers (") && short.contains(begins), "{short}");
+    for (option, is_short) in [
+        ("--json", true),
+        ("--fix", true),
+        ("--websock-handlers-map-file", true),
+        ("--handler-encoding", true),
+        ("--port", false),
+        ("--tls-client-ca", false),
+        ("--status-token", false),
+    ] {
+        assert_eq!(short.contains(option), is_short, "{option} in\n{short}");
+        assert!(refused(&["check", "--help"]).to_string().contains(option), "{option}");
     }
 }
 

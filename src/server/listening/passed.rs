@@ -1,6 +1,5 @@
 //! Sockets that others opened and passed to this process by number.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{BorrowedFd, FromRawFd as _};
 use std::os::unix::net::UnixListener;
@@ -8,28 +7,7 @@ use std::path::PathBuf;
 
 use socket2::{SockRef, Socket, Type};
 
-use crate::error::StartError;
-
-/// Why a descriptor that was passed cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-enum PassedError {
-    #[error("not open in this process")]
-    NotOpen,
-    #[error("not a socket")]
-    NoSocket,
-    #[error("not a stream socket that listens")]
-    NotListening,
-    #[error("neither a TCP nor a Unix socket")]
-    OtherFamily,
-    #[error("{0}")]
-    System(#[from] io::Error),
-}
-
-impl PassedError {
-    fn of(self, fd: i32) -> StartError {
-        StartError::Descriptor { fd, problem: self.to_string() }
-    }
-}
+use crate::error::{PassedError, StartError};
 
 /// A socket that was passed, and where clients reach it.
 pub(super) enum Passed {
@@ -51,7 +29,7 @@ pub(super) fn take_over(fd: i32) -> Result<Passed, StartError> {
             Err(PassedError::OtherFamily)
         }
     };
-    take_over().map_err(|error| error.of(fd))
+    take_over().map_err(|problem| StartError::Descriptor { fd, problem })
 }
 
 /// The socket `fd`, which was passed to this process, if it listens.
@@ -66,7 +44,7 @@ fn listening_socket(fd: i32) -> Result<Socket, PassedError> {
 /// only later is one of our own.
 pub fn check_passed(fds: &[i32]) -> Result<(), StartError> {
     for &fd in fds {
-        check_listening(fd).map_err(|error| error.of(fd))?;
+        check_listening(fd).map_err(|problem| StartError::Descriptor { fd, problem })?;
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! Certificates and keys out of PEM files, and what is wrong with them in one line.
 
-use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,10 +16,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 
-use crate::error::StartError;
-
-/// Shortest RSA key that clients of today take, in bits.
-const MIN_RSA_BITS: usize = 2048;
+use crate::error::{MIN_RSA_BITS, StartError, TlsFileError};
 
 /// RFC 5758 section 3.2.
 const OID_ECDSA_WITH_SHA1: Oid<'static> = oid!(1.2.840.10045.4.1);
@@ -49,8 +45,8 @@ impl<'a> TlsFile<'a> {
     }
 
     /// The error that something is wrong with this file.
-    pub(super) fn error(self, problem: impl Display) -> StartError {
-        StartError::TlsFile { option: self.option, path: self.path.to_owned(), problem: problem.to_string() }
+    pub(super) fn error(self, problem: TlsFileError) -> StartError {
+        StartError::TlsFile { option: self.option, path: self.path.to_owned(), problem }
     }
 
     /// What is in the file.
@@ -66,9 +62,9 @@ impl<'a> TlsFile<'a> {
     pub(super) fn certificates(self, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, StartError> {
         let certificates = CertificateDer::pem_slice_iter(text)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| self.error(format!("the PEM is damaged: {error}")))?;
+            .map_err(|error| self.error(TlsFileError::Damaged(error)))?;
         if certificates.is_empty() {
-            return Err(self.error("no certificate in it; it must be PEM, with \"BEGIN CERTIFICATE\""));
+            return Err(self.error(TlsFileError::NoCertificate));
         }
         Ok(certificates)
     }
@@ -76,20 +72,13 @@ impl<'a> TlsFile<'a> {
     /// The key in `text`: PKCS#8, PKCS#1 or SEC1.
     fn key(self, text: &[u8]) -> Result<Arc<dyn SigningKey>, StartError> {
         if is_encrypted(text) {
-            return Err(self
-                .error("the key is encrypted; write it without a password: openssl pkey -in FILE -out NEW"));
+            return Err(self.error(TlsFileError::Encrypted));
         }
         let key = PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
-            pem::Error::NoItemsFound => {
-                self.error("no private key in it; it must be PEM, with \"BEGIN PRIVATE KEY\"")
-            }
-            error => self.error(format!("the PEM is damaged: {error}")),
+            pem::Error::NoItemsFound => self.error(TlsFileError::NoKey),
+            error => self.error(TlsFileError::Damaged(error)),
         })?;
-        any_supported_type(&key).map_err(|_| {
-            self.error(
-                "cannot use this key; it must be RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519",
-            )
-        })
+        any_supported_type(&key).map_err(|_| self.error(TlsFileError::UnusableKey))
     }
 }
 
@@ -117,11 +106,10 @@ pub(super) fn load(certificate: &Path, private_key: &Path) -> Result<Chain, Star
     check(&certificates[0]).map_err(|problem| certificate.error(problem))?;
     let key = private_key.key(&private_key.read()?)?;
     chain(certificates, key).map_err(|error| match error {
-        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => private_key.error(format!(
-            "does not belong to the certificate in {}; name the key that it was made with",
-            certificate.path.display()
-        )),
-        error => certificate.error(error),
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            private_key.error(TlsFileError::OtherKey(certificate.path.to_owned()))
+        }
+        error => certificate.error(TlsFileError::Refused(error)),
     })
 }
 
@@ -135,42 +123,26 @@ pub(super) fn chain(
     Ok(Chain(certified))
 }
 
-/// Why clients would refuse a certificate at once, and what to do.
-#[derive(Debug, thiserror::Error)]
-enum Useless {
-    #[error("the certificate cannot be read: {0}")]
-    Unreadable(String),
-    #[error("the certificate is not valid before {0}; check the clock, or use another certificate")]
-    Early(ASN1Time),
-    #[error("the certificate has expired on {0}; renew it")]
-    Expired(ASN1Time),
-    #[error("the certificate is too weak: RSA with {0} bits; make one with {MIN_RSA_BITS} or more")]
-    ShortKey(usize),
-    #[error("the certificate is too weak: signed with MD5 or SHA-1; make one with SHA-256")]
-    WeakSignature,
-}
-
 /// Whether clients would take this certificate.
-fn check(certificate: &CertificateDer<'_>) -> Result<(), Useless> {
-    let (_, certificate) =
-        X509Certificate::from_der(certificate).map_err(|error| Useless::Unreadable(error.to_string()))?;
+fn check(certificate: &CertificateDer<'_>) -> Result<(), TlsFileError> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(TlsFileError::Unreadable)?;
     let validity = certificate.validity();
     let now = ASN1Time::now();
     if now < validity.not_before {
-        return Err(Useless::Early(validity.not_before));
+        return Err(TlsFileError::Early(validity.not_before));
     }
     if now > validity.not_after {
-        return Err(Useless::Expired(validity.not_after));
+        return Err(TlsFileError::Expired(validity.not_after));
     }
     if let Ok(PublicKey::RSA(key)) = certificate.public_key().parsed() {
         let bits = key.key_size();
         if bits < MIN_RSA_BITS {
-            return Err(Useless::ShortKey(bits));
+            return Err(TlsFileError::ShortKey(bits));
         }
     }
     let signature = &certificate.signature_algorithm.algorithm;
     if [OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA, OID_ECDSA_WITH_SHA1].contains(signature) {
-        return Err(Useless::WeakSignature);
+        return Err(TlsFileError::WeakSignature);
     }
     Ok(())
 }

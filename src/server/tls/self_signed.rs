@@ -1,5 +1,6 @@
 //! `--tls-self-signed`: a certificate for this machine, made at each start and kept in memory.
 
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
@@ -38,22 +39,25 @@ pub struct Fingerprints {
 
 /// Makes a certificate and its key (ECDSA on P-256).
 pub(super) fn make() -> Result<SelfSigned, StartError> {
-    let fail = |error: &dyn fmt::Display| StartError::SelfSigned(error.to_string());
-    let key = KeyPair::generate().map_err(|error| fail(&error))?;
-    let mut params = CertificateParams::new(NAMES.map(str::to_owned)).map_err(|error| fail(&error))?;
+    made().map_err(StartError::SelfSigned)
+}
+
+fn made() -> Result<SelfSigned, Box<dyn Error + Send + Sync>> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(NAMES.map(str::to_owned))?;
     params.distinguished_name.push(DnType::CommonName, "wshost self-signed");
     params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     let now = SystemTime::now();
     params.not_before = (now - CLOCK_SKEW).into();
     params.not_after = (now + VALIDITY).into();
-    let certificate = params.self_signed(&key).map_err(|error| fail(&error))?;
+    let certificate = params.self_signed(&key)?;
     let fingerprints = Fingerprints {
         certificate: Sha256::digest(certificate.der()).into(),
         public_key: Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&key)).into(),
     };
     let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let key = any_supported_type(&der).map_err(|error| fail(&error))?;
-    let chain = certificates::chain(vec![certificate.der().clone()], key).map_err(|error| fail(&error))?;
+    let key = any_supported_type(&der)?;
+    let chain = certificates::chain(vec![certificate.der().clone()], key)?;
     Ok(SelfSigned { chain, fingerprints })
 }
 

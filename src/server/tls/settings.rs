@@ -9,7 +9,7 @@ use rustls::{RootCertStore, ServerConfig, version};
 
 use super::certificates::{Chain, TlsFile};
 use crate::config::{ClientAuth, TlsConfig};
-use crate::error::StartError;
+use crate::error::{StartError, TlsFileError};
 
 /// TLS 1.2 and 1.3, no ALPN (as pywebsocket).
 pub(super) fn server_config(config: &TlsConfig, chain: Chain) -> Result<ServerConfig, StartError> {
@@ -17,7 +17,7 @@ pub(super) fn server_config(config: &TlsConfig, chain: Chain) -> Result<ServerCo
     let verifier = client_verifier(&config.client_auth, &provider)?;
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
-        .map_err(|error| TlsFile::certificate(&config.certificate).error(error))?
+        .map_err(|error| TlsFile::certificate(&config.certificate).error(TlsFileError::Refused(error)))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(chain.into_resolver());
     // Session tickets come right after the handshake. A client that reads in one thread and writes in another over
@@ -40,13 +40,14 @@ fn client_verifier(
     let file = TlsFile::authorities(path);
     let mut roots = RootCertStore::empty();
     for certificate in file.certificates(&file.read()?)? {
-        roots
-            .add(certificate)
-            .map_err(|error| file.error(format!("a certificate cannot be read: {error}")))?;
+        roots.add(certificate).map_err(|error| file.error(TlsFileError::UnreadableAuthority(error)))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = if is_required { builder } else { builder.allow_unauthenticated() };
-    builder.build().map(|verifier| verifier as Arc<dyn ClientCertVerifier>).map_err(|error| file.error(error))
+    builder
+        .build()
+        .map(|verifier| verifier as Arc<dyn ClientCertVerifier>)
+        .map_err(|error| file.error(TlsFileError::RefusedAuthorities(error)))
 }
 
 #[cfg(test)]

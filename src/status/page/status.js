@@ -220,10 +220,20 @@ function tell(text, className) {
   $("state").className = className;
 }
 
+let source = null;
+let again = 0;
+
+function disconnect() {
+  clearTimeout(again);
+  source?.close();
+  source = null;
+}
+
 function connect() {
-  const socket = new WebSocket(`ws://${location.host}/live`);
+  disconnect();
+  source = new EventSource("live");
   let isFirst = true;
-  socket.onmessage = ({ data }) => {
+  source.onmessage = ({ data }) => {
     if (isFirst) {
       // Everything comes again, from a server that may have been started anew.
       samples.length = 0;
@@ -233,11 +243,20 @@ function connect() {
     }
     show(JSON.parse(data));
   };
-  socket.onclose = () => {
+  // A browser tries again by itself after some errors, and not after others. We do after all of them.
+  source.onerror = () => {
     tell("no connection; trying again", "lost");
-    setTimeout(connect, AGAIN_AFTER);
+    disconnect();
+    again = setTimeout(connect, AGAIN_AFTER);
   };
 }
 
+// A browser has six connections for all pages of a server: one that nobody sees takes none of them.
+function follow() {
+  if (document.hidden) disconnect();
+  else connect();
+}
+
 drawPlots();
-connect();
+document.addEventListener("visibilitychange", follow);
+follow();
