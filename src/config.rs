@@ -2,13 +2,19 @@
 //!
 //! `cli` fills it in, everything else only reads it. Each field says its default and why;
 //! [`Default`] gives them to programs that start a server in their own process. Must not import anything of
-//! the crate.
+//! the crate but `error`.
+//!
+//! - `tls` – the certificate, and those of clients
+
+mod tls;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq as _;
+
+pub use tls::{ClientAuth, TlsConfig, TlsParts};
 
 /// TCP port, pywebsocket's default.
 pub const DEFAULT_PORT: u16 = 80;
@@ -137,33 +143,6 @@ impl Default for ListenConfig {
     fn default() -> Self {
         Self { host: None, port: DEFAULT_PORT, backlog: DEFAULT_BACKLOG, fds: Vec::new(), unix: None }
     }
-}
-
-/// The server's certificate, and what it asks of clients. Whether the files are there and fit is found out
-/// when they are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsConfig {
-    /// PEM file of the certificate and its chain, absolute (pywebsocket: `-c`). Empty with `self_signed`.
-    pub certificate: PathBuf,
-    /// PEM file of the private key, absolute; may be the certificate's (pywebsocket: `-k`). Empty with
-    /// `self_signed`.
-    pub private_key: PathBuf,
-    /// What is asked of clients. Default nothing.
-    pub client_auth: ClientAuth,
-    /// Whether to make a certificate for localhost at the start instead of reading one.
-    pub self_signed: bool,
-}
-
-/// Certificates of clients.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// Not asked for.
-    #[default]
-    None,
-    /// Asked for, and checked against this file of CA certificates (PEM, absolute) if one comes.
-    Optional(PathBuf),
-    /// Asked for, and checked against this file of CA certificates (PEM, absolute).
-    Required(PathBuf),
 }
 
 /// Which requests are let in.

@@ -26,8 +26,8 @@ use crate::bridge::python::thread::attach_as_thread;
 use crate::bridge::run::dispatch::Dispatcher;
 use crate::bridge::run::host::PythonHost;
 use crate::config::{
-    ClientAuth, Config, DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_MAX_TOTAL_MESSAGE_SIZE, ListenConfig, PingConfig,
-    PolicyConfig, Secret, TlsConfig,
+    Config, DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_MAX_TOTAL_MESSAGE_SIZE, ListenConfig, PingConfig, PolicyConfig,
+    Secret, TlsConfig, TlsParts,
 };
 use crate::deadline;
 use crate::descriptors;
@@ -99,27 +99,47 @@ fn limits(options: &Bound<'_, PyAny>) -> PyResult<Arc<Limits>> {
 }
 
 /// What `options` say about TLS, by pywebsocket's names.
-fn tls_config(options: &Bound<'_, PyAny>) -> PyResult<Option<TlsConfig>> {
+fn tls_parts(options: &Bound<'_, PyAny>) -> PyResult<TlsParts> {
     let flag = |name| options.getattr_opt(name)?.map_or(Ok(false), |value| value.is_truthy());
-    let path = |name| -> PyResult<PathBuf> {
+    let path = |name| -> PyResult<Option<PathBuf>> {
         let path: Option<PathBuf> = options.getattr_opt(name)?.map_or(Ok(None), |value| value.extract())?;
         // The working directory may be another one when the file is read again.
-        Ok(path.map(|path| absolute(&path).unwrap_or(path)).unwrap_or_default())
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        Ok(path.map(|path| absolute(&path).unwrap_or(path)))
     };
-    if !flag("use_tls")? {
-        return Ok(None);
-    }
-    let client_auth = match (flag("tls_client_auth")?, flag("tls_client_cert_optional")?) {
-        (false, _) => ClientAuth::None,
-        (true, true) => ClientAuth::Optional(path("tls_client_ca")?),
-        (true, false) => ClientAuth::Required(path("tls_client_ca")?),
-    };
-    let (certificate, private_key) = (path("certificate")?, path("private_key")?);
-    if [&certificate, &private_key].iter().any(|path| path.as_os_str().is_empty()) {
-        let error = StartError::Tls(TlsOptionsError::NoCertificateInOptions);
-        return Err(ssl_error(options.py(), &error));
-    }
-    Ok(Some(TlsConfig { certificate, private_key, client_auth, self_signed: false }))
+    Ok(TlsParts {
+        tls: flag("use_tls")?,
+        self_signed: false,
+        certificate: path("certificate")?,
+        private_key: path("private_key")?,
+        client_auth: flag("tls_client_auth")?,
+        client_cert_optional: flag("tls_client_cert_optional")?,
+        client_ca: path("tls_client_ca")?,
+    })
+}
+
+/// What they mean to a server. pywebsocket's overlooks what needs TLS where there is none, and what needs client
+/// authentication likewise.
+fn tls_config(options: &Bound<'_, PyAny>) -> PyResult<Option<TlsConfig>> {
+    let parts = tls_parts(options)?;
+    let client_auth = parts.tls && parts.client_auth;
+    let client_cert_optional = client_auth && parts.client_cert_optional;
+    TlsParts { client_auth, client_cert_optional, ..parts }.resolve().map_err(|error| {
+        let error = match error {
+            TlsOptionsError::NoCertificate => TlsOptionsError::NoCertificateInOptions,
+            other => other,
+        };
+        ssl_error(options.py(), &StartError::Tls(error))
+    })
+}
+
+/// Looks at what `options` of a command line say about TLS, under pywebsocket's names.
+///
+/// Raises `ValueError` if they do not go together.
+#[pyfunction]
+pub fn check_tls_options(options: &Bound<'_, PyAny>) -> PyResult<()> {
+    let resolved = tls_parts(options)?.resolve();
+    resolved.map(drop).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 /// An `ssl.SSLError`, as Python's own server sockets raise it.

@@ -185,7 +185,7 @@ mod _native {
     #[pymodule_export]
     use crate::bridge::run::dispatch::{Dispatcher, is_handler_name, read_map_file, resource_of};
     #[pymodule_export]
-    use crate::embed::Server;
+    use crate::embed::{Server, check_tls_options};
 
     /// Children that are forked from here on get what they need of their own.
     #[pymodule_init]

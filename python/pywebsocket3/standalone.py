@@ -124,12 +124,10 @@ def _complete(options: argparse.Namespace) -> None:
     options.scan_dir = options.scan_dir or options.websock_handlers
     credential = base64.b64encode(options.basic_auth_credential.encode())
     options.basic_auth_credential = f"Basic {credential.decode()}"
-    if options.use_tls and not (options.private_key and options.certificate):
-        sys.exit("wshost: --tls needs --certificate FILE and --private-key FILE (one file may hold both)")
-    if options.tls_client_auth and not (options.use_tls and options.tls_client_ca):
-        sys.exit("wshost: --tls-client-auth needs --tls, and --tls-client-ca FILE to check against")
-    if options.tls_client_cert_optional and not options.tls_client_auth:
-        sys.exit("wshost: --tls-client-cert-optional needs --tls and --tls-client-auth")
+    try:
+        _native.check_tls_options(options)
+    except ValueError as error:
+        sys.exit(f"wshost: {error}")
 
 
 def _become_wshost(arguments: list[str], missing: ImportError) -> None:

@@ -14,11 +14,11 @@ use base64::prelude::BASE64_STANDARD;
 use super::options::{Options, PolicyOptions, TlsOptions};
 use super::value;
 use crate::config::{
-    ClientAuth, Config, HandlersConfig, ListenConfig, LogConfig, PingConfig, PolicyConfig, ReadyConfig,
-    Secret, StatusConfig, TlsConfig,
+    Config, HandlersConfig, ListenConfig, LogConfig, PingConfig, PolicyConfig, ReadyConfig, Secret,
+    StatusConfig, TlsConfig, TlsParts,
 };
 use crate::deadline::LONGEST;
-use crate::error::{StartError, TlsOptionsError};
+use crate::error::StartError;
 
 /// Makes the document root the working directory, as pywebsocket does before anything else, so that relative
 /// paths in handlers count from there. Call it once, before the server and the log start; not part of
@@ -117,36 +117,16 @@ impl TlsOptions {
     /// What the options mean; `None` without TLS. Files are not looked at.
     fn resolve(self, document_root: &Path, self_signed: bool) -> Result<Option<TlsConfig>, StartError> {
         let file = |path| given(path).map(|path| below(document_root, &path));
-        if !(self.tls || self_signed) {
-            return match (self.tls_client_auth, self.tls_client_cert_optional) {
-                (true, _) => Err(StartError::Tls(TlsOptionsError::AuthWithoutTls)),
-                (_, true) => Err(StartError::Tls(TlsOptionsError::OptionalWithoutTls)),
-                _ => Ok(None),
-            };
-        }
-        let (certificate, private_key) = match (file(self.certificate), file(self.private_key), self_signed) {
-            (Some(certificate), Some(private_key), false) => (certificate, private_key),
-            (None, None, true) => (PathBuf::new(), PathBuf::new()),
-            (_, _, true) => {
-                return Err(StartError::Tls(TlsOptionsError::TwoCertificates));
-            }
-            _ => {
-                return Err(StartError::Tls(TlsOptionsError::NoCertificate));
-            }
+        let parts = TlsParts {
+            tls: self.tls,
+            self_signed,
+            certificate: file(self.certificate),
+            private_key: file(self.private_key),
+            client_auth: self.tls_client_auth,
+            client_cert_optional: self.tls_client_cert_optional,
+            client_ca: file(self.tls_client_ca),
         };
-        let client_auth =
-            match (self.tls_client_auth, self.tls_client_cert_optional, file(self.tls_client_ca)) {
-                (false, true, _) => {
-                    return Err(StartError::Tls(TlsOptionsError::OptionalWithoutAuth));
-                }
-                (false, false, _) => ClientAuth::None,
-                (true, _, None) => {
-                    return Err(StartError::Tls(TlsOptionsError::NoAuthorities));
-                }
-                (true, true, Some(ca)) => ClientAuth::Optional(ca),
-                (true, false, Some(ca)) => ClientAuth::Required(ca),
-            };
-        Ok(Some(TlsConfig { certificate, private_key, client_auth, self_signed }))
+        parts.resolve().map_err(StartError::Tls)
     }
 }
 
