@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 use clap::error::{ContextKind, ContextValue};
 
+use super::explained::{explained, said};
 use super::ini::{Entry, IniError, ini_section};
 use super::names;
-use super::usage::{explained, said};
 
 /// The section that is read.
 const SECTION: &str = "pywebsocket";

@@ -3,7 +3,7 @@
 //!
 //! - `options` – what can be typed; `value` – the forms of values; `command` – the whole clap command
 //! - `replay` – the command line of `wshost replay`
-//! - `parse` – from a command line to an [`Invocation`]; `names` – names cut short; `usage` – what is wrong
+//! - `parse` – from a command line to an [`Invocation`]; `names` – names cut short; `usage` – what is wrong; `explained` – in words
 //! - `config_file` – `--config`; `ini` – its form
 //! - `meaning` – what options mean; `reference` – options by pywebsocket's names
 //!
@@ -12,6 +12,7 @@
 
 mod command;
 mod config_file;
+mod explained;
 mod ini;
 mod invocation;
 mod meaning;

@@ -9,6 +9,7 @@ use clap::{ArgMatches, Command, FromArgMatches as _};
 use clap_complete::Shell;
 
 use super::command::{CHECK, NEW, command, reference_command};
+use super::explained::explained;
 use super::invocation::{CheckOptions, Invocation};
 use super::names::PROGRAM;
 use super::options::Options;
@@ -89,7 +90,7 @@ pub(super) fn matches(command: &Command, mut args: Vec<OsString>) -> Result<ArgM
     args = names::written_out(command, args);
     let refused = |error| {
         let named = args.get(1).and_then(|arg| arg.to_str()).and_then(|name| command.find_subcommand(name));
-        UsageError::Typed(usage::explained(named.unwrap_or(command), error))
+        UsageError::Typed(explained(named.unwrap_or(command), error))
     };
     let typed = command.clone().try_get_matches_from(&args).map_err(refused)?;
     // `wshost check` takes the server's options after its name.

@@ -100,10 +100,19 @@ def test_a_page_that_is_not_seen_takes_no_connection(browser: Browser, server: S
     browser.open(status_url(server))
     wait_for(browser, "document.querySelector('#state').textContent === 'live'")
     seen = sockets()
+    count = """window.made = 0;
+      window.EventSource = class extends EventSource {
+        constructor(url) {
+          super(url);
+          window.made += 1;
+        }
+      };"""
+    run(browser, count)
     change = """Object.defineProperty(document, "hidden", {configurable: true, value: args[0]});
       document.dispatchEvent(new Event("visibilitychange"));"""
     run(browser, change, True)
     wait_until(lambda: sockets() < seen, "its connection ends")
+    assert run(browser, "return window.made") == 0
     run(browser, "document.querySelector('#about').textContent = ''")
     run(browser, change, False)
     wait_for(browser, "document.querySelector('#about').textContent !== ''")

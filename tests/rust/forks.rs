@@ -17,7 +17,7 @@ const SHARED_TYPES: &[(&str, &str)] = &[
 const SHARED: &[(&str, &str, &str)] = &[
     ("bridge/python/detach.rs", "IS_TAKEN", "only a hint; wrong for a moment"),
     ("bridge/python/detach.rs", "MAY_LOOK", "made before the first fork"),
-    ("bridge/run/dispatch.rs", "CLOSE_CODES", "a constant"),
+    ("bridge/run/dispatch.rs", "ENDS", "a constant"),
     ("wire/heartbeat.rs", "TOKEN", "made before the first fork; a child's pings may look the same"),
     ("bridge/run/host.rs", "NUMBER", "counts on"),
     (
@@ -77,6 +77,7 @@ const RENEWED: &[(&str, &str, &str)] = &[
 
 /// The same for those in a thread: a child has the copy of the thread that forked.
 const THREAD_LOCAL: &[(&str, &str)] = &[
+    ("bridge/python/refusals.rs", "HAS_TOLD"),
     ("threads/stack.rs", "IS_OURS"),
     ("locks.rs", "LOCKS"),
     ("locks.rs", "TURNS"),
