@@ -171,6 +171,11 @@ impl<S: Send + Sync + 'static> Load<S> {
         &self.candidate.path
     }
 
+    /// What it is to serve.
+    pub(super) fn resource(&self) -> Option<&str> {
+        self.candidate.resource.as_deref()
+    }
+
     /// Loads the file. Takes as long as its code does.
     pub(super) fn run<L: Loader<Suite = S>>(self, loader: &L) -> FileState<S> {
         let Self { candidate, settled, source, digest, last_good, since: _ } = self;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::digest::Digest;
 use super::file_state::Load;
+use super::handler::Slow;
 use crate::deadline;
 
 /// When a load that runs on is named in the log. Imports take milliseconds, large packages a second or two.
@@ -26,7 +27,8 @@ pub(super) struct Loading {
 /// A load, as it was ordered.
 #[derive(Debug, Clone)]
 pub(super) struct Running {
-    pub(super) path: PathBuf,
+    path: PathBuf,
+    resource: Option<String>,
     /// Of the bytes that are loaded.
     digest: Digest,
     ordered: SystemTime,
@@ -40,6 +42,7 @@ impl Running {
     pub(super) fn of<S: Send + Sync + 'static>(load: &Load<S>) -> Self {
         Self {
             path: load.path().to_owned(),
+            resource: load.resource().map(str::to_owned),
             digest: load.digest,
             ordered: load.since,
             began: Instant::now(),
@@ -87,10 +90,11 @@ impl Loading {
         self.running.values().map(|running| running.ordered)
     }
 
-    /// Those that have taken long, with when they were ordered.
-    pub(super) fn slow(&self) -> BTreeMap<PathBuf, SystemTime> {
-        let slow = self.running.values().filter(|running| running.is_told);
-        slow.map(|running| (running.path.clone(), running.ordered)).collect()
+    /// The files that have taken long.
+    pub(super) fn slow(&self) -> BTreeMap<PathBuf, Slow> {
+        let told = self.running.values().filter(|running| running.is_told);
+        let slow = |running: &Running| Slow { resource: running.resource.clone(), since: running.ordered };
+        told.map(|running| (running.path.clone(), slow(running))).collect()
     }
 
     /// Warns once of each that takes long. Gives when to ask again.

@@ -24,6 +24,7 @@ use super::handler::Broken;
 use super::helpers::Changes;
 use super::loader::{LoadError, Loader};
 use super::loading::Running;
+use super::main_thread::MainThread;
 use super::map_file::{self, MapFile};
 use super::report::ReloadReport;
 use super::resource::{self, HandlerTree, cannot_be_read};
@@ -49,6 +50,8 @@ pub struct Registry<L: Loader> {
     files: Mutex<Files<L>>,
     /// What loads gave that no refresh waited for.
     late: Mutex<Vec<(PathBuf, Finished<L::Suite>)>>,
+    /// Loads files while it has nothing else to do.
+    main: OnceLock<Arc<MainThread>>,
     /// Called when there is something in `late`.
     on_late: Mutex<Option<Box<dyn Fn() + Send>>>,
     /// Aliases that were added by calls, each with what it stands for, in that order.
@@ -94,6 +97,7 @@ impl<L: Loader> Registry<L> {
             loader: Arc::new(loader),
             files: Mutex::new(files),
             late: Mutex::new(Vec::new()),
+            main: OnceLock::new(),
             on_late: Mutex::new(None),
             aliases: Mutex::new(Vec::new()),
             published: Condvar::new(),
@@ -120,6 +124,12 @@ impl<L: Loader> Registry<L> {
             show(done, total);
         }
         self.conclude(&mut files, &mut report);
+    }
+
+    /// From now on files are loaded by `main`, as they were at the start, while it is free.
+    pub fn load_on(&self, main: Arc<MainThread>) {
+        // One that was told before stays.
+        let _ = self.main.set(main);
     }
 
     /// What is loaded now. Waits for nothing, not even for a reload that is under way.
@@ -222,11 +232,15 @@ impl<L: Loader> Registry<L> {
             report.look_again(deadline::after(SHORTAGE));
         }
         drop(files);
-        if let Err(error) = tasks::run(farewells, |_, _| {}) {
+        if let Err(error) = tasks::run(farewells, self.main(), |_, _| {}) {
             tracing::error!(target: "wshost.reload", "cannot start a thread for wshost_unload: {error}; it is not called");
         }
         report.took += started.elapsed();
         report
+    }
+
+    fn main(&self) -> Option<&MainThread> {
+        self.main.get().map(|main| &**main)
     }
 
     /// The tree that the names of the two directories lead to now, and what to look at: all of another one.
@@ -298,7 +312,7 @@ impl<L: Loader> Registry<L> {
                 registry.came_late(path, finished);
             }
         };
-        match tasks::run(tasks, late) {
+        match tasks::run(tasks, self.main(), late) {
             Ok(outcome) => {
                 for (_, (number, running)) in ordered.into_iter().filter(|(path, _)| outcome.late.contains(path)) {
                     files.loading.runs_on(number, running);
@@ -430,7 +444,14 @@ impl<L: Loader> Registry<L> {
             insert_alias(&mut handlers, alias, existing);
         }
         let old = self.snapshot();
-        let next = Snapshot { generation: old.generation + 1, handlers, broken, warnings, map_problems };
+        let next = Snapshot {
+            generation: old.generation + 1,
+            handlers,
+            broken,
+            loading: files.loading.slow(),
+            warnings,
+            map_problems,
+        };
         report.compare(&old, &next);
         if old.generation == 0 || !next.is_same(&old) {
             self.current.store(Arc::new(next));

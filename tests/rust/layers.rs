@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "replay",
             "scaffold",
             "server",
+            "shutdown",
             "status",
             "wire",
         ],

@@ -198,11 +198,20 @@ pub fn source_handler_file(handler_definition: Bound<'_, PyAny>) -> PyResult<Sui
 
 /// A handler file's code failed: the reference's words, the traceback behind them in the same text.
 fn sourcing_failed(py: Python<'_>, error: &PyErr) -> LoadError {
+    let text = one_line(py, error);
+    let help = if MAIN_THREAD_ONLY.iter().any(|said| text.contains(said)) { MAIN_THREAD_HELP } else { "" };
     LoadError {
-        message: format!("Error in sourcing handler: {}", one_line(py, error)),
+        message: format!("Error in sourcing handler: {text}{help}"),
         traceback: Some(traceback(py, error)),
     }
 }
+
+/// What Python says of what it does on the main thread only.
+const MAIN_THREAD_ONLY: [&str; 2] = ["only works in main thread", "no current event loop in thread"];
+
+/// What to do then.
+const MAIN_THREAD_HELP: &str =
+    "; this runs on the main thread only, where files load at the start: restart, or do it before the server starts";
 
 /// `NameError: name 'x' is not defined`.
 fn one_line(py: Python<'_>, error: &PyErr) -> String {
