@@ -95,7 +95,7 @@ fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartEr
     registry.snapshot().log_problems();
     let main = Arc::new(MainThread::default());
     registry.load_on(Arc::clone(&main));
-    let _watcher = if config.handlers.reload {
+    let watcher = if config.handlers.reload {
         Some(handlers::watch(Arc::clone(&registry), &config.handlers)?)
     } else {
         None
@@ -108,11 +108,15 @@ fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartEr
     }
     let monitor: Arc<dyn Monitor> = host.clone();
     let status = Status::bind(&config, monitor)?;
-    serve_beside(&main, move || server::serve(config, listeners, host, on_hangup, status, ready))
+    serve_beside(&main, move || {
+        let result = server::serve(config, listeners, host, on_hangup, status, ready);
+        drop(watcher);
+        result
+    })
 }
 
 /// How long the end of the server waits for a load on the main thread.
-const LOAD_GRACE: Duration = Duration::from_secs(1);
+const LOAD_GRACE: Duration = Duration::from_millis(500);
 
 /// Runs `serve` on a thread of its own, while `main`, which is the thread that calls, loads handler files.
 fn serve_beside(

@@ -323,7 +323,7 @@ impl<L: Loader> Registry<L> {
                 for path in &outcome.late {
                     tracing::info!(
                         target: "wshost.reload",
-                        "{} takes long to load; it is served once it has",
+                        "{} takes long to load; it is served once it has, and loaded anew when it is saved",
                         path.display()
                     );
                 }
