@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::mem;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{self, Path, PathBuf};
@@ -46,6 +47,8 @@ const AWAY: Duration = Duration::from_millis(100);
 pub struct Registry<L: Loader> {
     tree: Mutex<HandlerTree>,
     map_path: Option<PathBuf>,
+    /// Whether that is a pipe, which can be read but once.
+    map_is_pipe: bool,
     loader: Arc<L>,
     files: Mutex<Files<L>>,
     /// What loads gave that no refresh waited for.
@@ -87,13 +90,20 @@ impl<L: Loader> Registry<L> {
     ) -> Result<Self, StartError> {
         let tree = HandlerTree::open(config)?;
         let mut files = Files::new();
-        let map_path = match config.map_file.as_deref() {
-            Some(path) => open_map(path, &mut files.map)?,
-            None => None,
-        };
+        let (mut map_path, mut map_is_pipe) = (None, false);
+        if let Some(path) = &config.map_file {
+            let opened = open_map(path, &mut files.map).map_err(|source| StartError::File {
+                option: MAP_FILE_OPTION,
+                path: path.clone(),
+                source,
+            });
+            map_is_pipe = opened?;
+            map_path = Some(path::absolute(path).unwrap_or_else(|_| path.clone()));
+        }
         let registry = Self {
             tree: Mutex::new(tree),
             map_path,
+            map_is_pipe,
             loader: Arc::new(loader),
             files: Mutex::new(files),
             late: Mutex::new(Vec::new()),
@@ -395,7 +405,7 @@ impl<L: Loader> Registry<L> {
 
     /// Reads the alias file; one that cannot be read leaves the aliases as they were.
     fn read_map(&self, map: &mut MapState, report: &mut ReloadReport) {
-        let Some(path) = &self.map_path else { return };
+        let Some(path) = self.map_path.as_ref().filter(|_| !self.map_is_pipe) else { return };
         match read_regular(path) {
             Ok(bytes) => *map = MapState { file: MapFile::parse(path, &bytes), error: None },
             Err(error) => {
@@ -463,15 +473,15 @@ impl<L: Loader> Registry<L> {
     }
 }
 
-/// Reads the alias file. Gives its absolute path, as it is named; `None`: it is a pipe, which is read but once.
-fn open_map(path: &Path, map: &mut MapState) -> Result<Option<PathBuf>, StartError> {
-    let fail = |source| StartError::File { option: MAP_FILE_OPTION, path: path.to_owned(), source };
-    if fs::metadata(path).map_err(fail)?.file_type().is_fifo() {
-        map.file = MapFile::parse(path, &read_pipe(path).map_err(fail)?);
-        return Ok(None);
+/// Sees that the alias file can be read, and reads it if it is a pipe, which it gives.
+fn open_map(path: &Path, map: &mut MapState) -> io::Result<bool> {
+    let is_pipe = fs::metadata(path)?.file_type().is_fifo();
+    if is_pipe {
+        map.file = MapFile::parse(path, &read_pipe(path)?);
+    } else {
+        read_regular(path)?;
     }
-    read_regular(path).map_err(fail)?;
-    Ok(Some(path::absolute(path).map_err(fail)?))
+    Ok(is_pipe)
 }
 
 #[cfg(test)]
