@@ -88,8 +88,19 @@ pub(super) struct Watches {
     outdated: BTreeSet<PathBuf>,
 }
 
-/// Device and inode.
-type Identity = (u64, u64);
+/// What tells one file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    has_other_names: bool,
+}
+
+impl Identity {
+    fn is_same_file(self, other: Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
 
 impl Drop for Watches {
     fn drop(&mut self) {
@@ -146,24 +157,31 @@ impl Watches {
             .chain(&inputs.outside)
             .filter_map(|path| Some((path.clone(), identity(path)?)))
             .collect();
-        let mut operations: Vec<PathOp> = std::mem::take(&mut self.outdated).into_iter().map(PathOp::unwatch).collect();
+        let outdated = std::mem::take(&mut self.outdated);
+        let mut operations: Vec<PathOp> = outdated.iter().map(PathOp::unwatch).collect();
         let left = self.beside.difference(&folders);
         operations.extend(left.map(PathOp::unwatch));
         let changed = self.files.iter().filter(|(path, identity)| files.get(*path) != Some(identity));
         operations.extend(changed.map(|(path, _)| PathOp::unwatch(path)));
-        let new: Vec<PathBuf> = folders
-            .difference(&self.beside)
-            .chain(files.iter().filter(|(path, new)| self.files.get(*path) != Some(new)).map(|(path, _)| path))
-            .cloned()
-            .collect();
+        let mut new: Vec<PathBuf> = folders.difference(&self.beside).cloned().collect();
         operations.extend(new.iter().map(PathOp::watch_non_recursive));
+        for (path, file) in &files {
+            if self.files.get(path) != Some(file) {
+                operations.push(PathOp::watch_non_recursive(path));
+                // Of another file in the place of one that was watched, the folder tells, if it has no other names.
+                if file.has_other_names || !(self.files.contains_key(path) || outdated.contains(path)) {
+                    new.push(path.clone());
+                }
+            }
+        }
         (self.beside, self.files) = (folders, files);
         let failed = self.apply(operations)?;
         for path in &failed {
             self.beside.remove(path);
             self.files.remove(path);
         }
-        Ok(new.into_iter().filter(|path| !failed.contains(path)).collect())
+        new.retain(|path| !failed.contains(path));
+        Ok(new)
     }
 
     /// Waits until what the system told of so far is watched: the event of a new folder comes before its watch.
@@ -185,7 +203,7 @@ impl Watches {
             }
             // The system names but one of the files that are the same.
             if let Some(&identity) = self.files.get(&path) {
-                let same = self.files.iter().filter(|(other, its)| **its == identity && **other != path);
+                let same = self.files.iter().filter(|(other, its)| its.is_same_file(identity) && **other != path);
                 same.for_each(|(other, _)| take(Event::Changed { path: other.clone(), change }));
             }
             take(Event::Changed { path, change });
@@ -228,7 +246,11 @@ impl Watches {
 /// What tells the regular file `path` from another one.
 fn identity(path: &Path) -> Option<Identity> {
     let metadata = fs::symlink_metadata(path).ok()?;
-    metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
+    metadata.is_file().then(|| Identity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        has_other_names: metadata.nlink() > 1,
+    })
 }
 
 /// Says that what is saved at `path` makes no event.

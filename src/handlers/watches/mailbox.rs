@@ -155,12 +155,9 @@ impl State {
     }
 }
 
-/// Whether `notify` may have watches to end. It does not tell whether what was renamed is a folder.
+/// Whether `notify` may have watches to end. What was renamed is mostly a file that is saved.
 fn may_be_a_folder_that_went(kind: EventKind) -> bool {
-    matches!(
-        kind,
-        EventKind::Remove(RemoveKind::Folder | RemoveKind::Any) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
-    )
+    matches!(kind, EventKind::Remove(RemoveKind::Folder | RemoveKind::Any))
 }
 
 /// What an event of `notify` means to us.
