@@ -134,7 +134,8 @@ fn serve_beside(
         }
         result
     };
-    let thread = thread::Builder::new().name("wshost-serve".to_owned()).spawn(begin).map_err(StartError::Runtime)?;
+    let thread =
+        thread::Builder::new().name("wshost-serve".to_owned()).spawn(begin).map_err(StartError::Runtime)?;
     main.work();
     let panicked = || StartError::Runtime(io::Error::other("the thread that serves has panicked"));
     thread.join().ok().and_then(Result::ok).ok_or_else(panicked)?

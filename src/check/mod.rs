@@ -84,7 +84,10 @@ fn report<S>(snapshot: &Snapshot<S>, config: &Config, as_json: bool) -> Result<b
             told.insert("aliases".to_owned(), json!(status.aliases));
             told.insert("file".to_owned(), json!(status.path.to_string_lossy()));
             if let Some(since) = status.loading_since {
-                told.insert("loading_seconds".to_owned(), json!(since.elapsed().unwrap_or_default().as_secs()));
+                told.insert(
+                    "loading_seconds".to_owned(),
+                    json!(since.elapsed().unwrap_or_default().as_secs()),
+                );
             }
             told.insert("traceback".to_owned(), json!(status.error.and_then(|error| error.traceback)));
         }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::file_state::{self, Examined, FileState, Load};
 use super::helpers::Helpers;
-use super::loading::Loading;
 use super::loader::Loader;
+use super::loading::Loading;
 use super::map_file::MapFile;
 use super::report::ReloadReport;
 use super::resource::{self, Candidate, Content, HandlerTree};

@@ -151,7 +151,11 @@ mod tests {
             for round in 0..2 {
                 let Changes { files, unusable, .. } = helpers.take_changed();
                 assert_eq!(files, [] as [PathBuf; 0], "{reason}");
-                assert_eq!(unusable.iter().any(|(_, said)| said.contains(reason)), round == 0, "{unusable:?}");
+                assert_eq!(
+                    unusable.iter().any(|(_, said)| said.contains(reason)),
+                    round == 0,
+                    "{unusable:?}"
+                );
             }
             fs::remove_file(&path).unwrap();
             fs::write(&path, reason.to_owned() + "x").unwrap();

@@ -82,7 +82,9 @@ impl Loading {
     /// What loads of `path` give counts no more, unless they load the bytes with this `digest`.
     pub(super) fn abandon(&mut self, path: &Path, unless: Option<Digest>) {
         let outdated = self.running.values_mut().filter(|running| running.path == path);
-        outdated.filter(|running| Some(running.digest) != unless).for_each(|running| running.is_abandoned = true);
+        outdated
+            .filter(|running| Some(running.digest) != unless)
+            .for_each(|running| running.is_abandoned = true);
     }
 
     /// When each was ordered.

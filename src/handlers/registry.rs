@@ -213,7 +213,9 @@ impl<L: Loader> Registry<L> {
         self.collect_late(&mut files, &mut report);
         let (tree, scope) = self.tree_now(scope);
         let Changes { files: changed, unusable, is_incomplete } = files.helpers.take_changed();
-        report.failed.extend(unusable.into_iter().map(|(path, message)| (path, LoadError { message, traceback: None })));
+        report.failed.extend(
+            unusable.into_iter().map(|(path, message)| (path, LoadError { message, traceback: None })),
+        );
         if is_incomplete {
             report.look_again(deadline::after(SHORTAGE));
         }
@@ -324,7 +326,9 @@ impl<L: Loader> Registry<L> {
         };
         match tasks::run(tasks, self.main(), late) {
             Ok(outcome) => {
-                for (_, (number, running)) in ordered.into_iter().filter(|(path, _)| outcome.late.contains(path)) {
+                for (_, (number, running)) in
+                    ordered.into_iter().filter(|(path, _)| outcome.late.contains(path))
+                {
                     files.loading.runs_on(number, running);
                 }
                 for (path, finished) in outcome.done {

@@ -29,6 +29,10 @@ fn config() -> Config {
     Config::default().with_event_kinds(kinds).with_follow_symlinks(false)
 }
 
+/// When more watches than this have to end at once, all of them do: `notify` looks through all of its watches for each
+/// that it ends, which takes 8 s for 10,000.
+const MANY: usize = 48;
+
 /// Why the system does not watch.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -143,8 +147,9 @@ impl Watches {
     }
 
     /// Watches the folders beside the tree that `inputs` lie in, and the files themselves, and no others. Gives what is
-    /// newly watched: changes may have been missed there.
-    pub(super) fn follow(&mut self, inputs: &Inputs) -> Result<Vec<PathBuf>, Refused> {
+    /// newly watched: changes may have been missed there. `None`: so many watches have to end that all had better be
+    /// made anew.
+    pub(super) fn follow(&mut self, inputs: &Inputs) -> Result<Option<Vec<PathBuf>>, Refused> {
         let outside = inputs.outside.iter().map(PathBuf::as_path).chain([self.scan.as_path()]);
         let folders: BTreeSet<PathBuf> = outside
             .filter_map(|path| path.ancestors().skip(1).find(|folder| folder.is_dir()))
@@ -163,6 +168,9 @@ impl Watches {
         operations.extend(left.map(PathOp::unwatch));
         let changed = self.files.iter().filter(|(path, identity)| files.get(*path) != Some(identity));
         operations.extend(changed.map(|(path, _)| PathOp::unwatch(path)));
+        if operations.len() > MANY {
+            return Ok(None);
+        }
         let mut new: Vec<PathBuf> = folders.difference(&self.beside).cloned().collect();
         operations.extend(new.iter().map(PathOp::watch_non_recursive));
         for (path, file) in &files {
@@ -181,7 +189,7 @@ impl Watches {
             self.files.remove(path);
         }
         new.retain(|path| !failed.contains(path));
-        Ok(new)
+        Ok(Some(new))
     }
 
     /// Waits until what the system told of so far is watched: the event of a new folder comes before its watch.
@@ -203,7 +211,8 @@ impl Watches {
             }
             // The system names but one of the files that are the same.
             if let Some(&identity) = self.files.get(&path) {
-                let same = self.files.iter().filter(|(other, its)| its.is_same_file(identity) && **other != path);
+                let same =
+                    self.files.iter().filter(|(other, its)| its.is_same_file(identity) && **other != path);
                 same.for_each(|(other, _)| take(Event::Changed { path: other.clone(), change }));
             }
             take(Event::Changed { path, change });

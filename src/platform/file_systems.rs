@@ -70,7 +70,9 @@ impl Mounts {
     /// The places below `folder` where silent file systems are mounted.
     pub fn silent_below<'a>(&'a self, folder: &'a Path) -> impl Iterator<Item = &'a Path> {
         let below = self.0.iter().map(|mount| mount.point.as_path());
-        below.filter(move |point| *point != folder && point.starts_with(folder) && self.silent(point).is_some())
+        below.filter(move |point| {
+            *point != folder && point.starts_with(folder) && self.silent(point).is_some()
+        })
     }
 }
 
@@ -106,7 +108,9 @@ impl Mounts {
             let at = option.iter().position(|&byte| byte == b'=')?;
             matches!(&option[..at], b"lowerdir" | b"lowerdir+" | b"upperdir").then(|| &option[at + 1..])
         });
-        named.flat_map(|folders| folders.split(|&byte| byte == b':')).find_map(|folder| self.kind(&unescaped(folder)))
+        named
+            .flat_map(|folders| folders.split(|&byte| byte == b':'))
+            .find_map(|folder| self.kind(&unescaped(folder)))
     }
 }
 

@@ -1,8 +1,8 @@
 """Random file operations, and after each few of them: is served what must be served?
 
 The seed is fixed. `WSHOST_SOAK_SEED` and `WSHOST_SOAK_OPERATIONS` take others; the output names them.
-`WSHOST_SOAK_QUEUE` makes the system keep no more than so many events, so that the server loses some; meanwhile
-that holds for the whole machine.
+`WSHOST_SOAK_QUEUE` makes the system keep no more than so many events, so that the server loses some. It
+holds for the whole machine meanwhile.
 """
 
 import os

@@ -94,7 +94,8 @@ impl Loader for PythonLoader {
     fn forget(&self, path: &Path) -> Box<dyn FnOnce() + Send> {
         let what = format!("{}: {UNLOAD_HOOK} failed", path.display());
         let old = attach_as_thread(|py| {
-            let old = modules(py).and_then(|modules| modules.call_method1("pop", (module_name(path), py.None())));
+            let old =
+                modules(py).and_then(|modules| modules.call_method1("pop", (module_name(path), py.None())));
             logged(py, &what, old).map(Bound::unbind)
         });
         Box::new(move || {
@@ -210,8 +211,7 @@ fn sourcing_failed(py: Python<'_>, error: &PyErr) -> LoadError {
 const MAIN_THREAD_ONLY: [&str; 2] = ["only works in main thread", "no current event loop in thread"];
 
 /// What to do then.
-const MAIN_THREAD_HELP: &str =
-    "; this runs on the main thread only, where files load at the start: restart, or do it before the server starts";
+const MAIN_THREAD_HELP: &str = "; this runs on the main thread only, where files load at the start: restart, or do it before the server starts";
 
 /// `NameError: name 'x' is not defined`.
 fn one_line(py: Python<'_>, error: &PyErr) -> String {
@@ -248,9 +248,12 @@ impl<'py> Replaced<'py> {
         let module = PyModule::new(py, &name)?;
         // As text, as Python's own importer has it; a `Path` would become a `pathlib.Path`.
         module.setattr("__file__", path.as_os_str())?;
-        let mut previous = Some(modules(py)?.call_method1("get", (&name,))?).filter(|module| !module.is_none());
+        let mut previous =
+            Some(modules(py)?.call_method1("get", (&name,))?).filter(|module| !module.is_none());
         // One that still runs, because it takes long, is no version yet.
-        if let Some(before) = previous.as_ref().map(|module| module.getattr_opt(PREVIOUS)).transpose()?.flatten() {
+        if let Some(before) =
+            previous.as_ref().map(|module| module.getattr_opt(PREVIOUS)).transpose()?.flatten()
+        {
             previous = Some(before).filter(|module| !module.is_none());
         }
         module.setattr(PREVIOUS, &previous)?;

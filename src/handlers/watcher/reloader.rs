@@ -226,7 +226,9 @@ impl<L: Loader> Reloader<L> {
         loop {
             // Watch first, read then: the other way round, what is saved in between would be missed.
             self.rebuild_if_due();
-            if let (true, Watching::Events(watches)) = (mem::take(&mut self.has_new_folders), &mut self.watching) {
+            if let (true, Watching::Events(watches)) =
+                (mem::take(&mut self.has_new_folders), &mut self.watching)
+            {
                 watches.catch_up();
             }
             let dirty = mem::take(&mut self.dirty);
@@ -256,7 +258,11 @@ impl<L: Loader> Reloader<L> {
     fn follow(&mut self) -> bool {
         let Watching::Events(watches) = &mut self.watching else { return false };
         match watches.follow(&self.inputs) {
-            Ok(new) => {
+            Ok(None) => {
+                self.watching = Watching::Anew(Instant::now());
+                true
+            }
+            Ok(Some(new)) => {
                 // It may have come before what it lies in was watched.
                 if !watches.has_scan() && !new.is_empty() && fs::read_dir(&self.scan).is_ok() {
                     self.watching = Watching::Anew(Instant::now());

@@ -12,13 +12,9 @@ use notify::ErrorKind;
 use notify::event::{EventKind, ModifyKind, RemoveKind, RenameMode};
 use parking_lot::{Condvar, Mutex};
 
-use super::{Refused, report_unwatched};
+use super::{MANY, Refused, report_unwatched};
 
-/// When more folders than this go, each within [`STORM`] after the other, their watches are ended all at once, by the
-/// end of the watcher: `notify` looks through all of its watches for each, which takes 8 s for 10,000.
-const MANY: u32 = 48;
-
-/// See [`MANY`].
+/// More than [`MANY`] folders that go, each no later than this after the one before, end the watcher.
 const STORM: Duration = Duration::from_millis(100);
 
 /// What happened to a name.
@@ -71,7 +67,7 @@ pub(super) struct Mailbox {
 struct State {
     events: Vec<Event>,
     /// How many names went one after the other, and when the last one did.
-    gone: u32,
+    gone: usize,
     went_at: Option<Instant>,
     /// Whether a last event has come.
     is_over: bool,
@@ -175,7 +171,11 @@ fn translate(event: notify::Event) -> Vec<Event> {
         EventKind::Modify(ModifyKind::Name(_)) => {
             let there = |path: &PathBuf| path.symlink_metadata().is_ok();
             let change = |path: &PathBuf| if there(path) { Change::Came } else { Change::Went };
-            return event.paths.into_iter().map(|path| Event::Changed { change: change(&path), path }).collect();
+            return event
+                .paths
+                .into_iter()
+                .map(|path| Event::Changed { change: change(&path), path })
+                .collect();
         }
         EventKind::Modify(ModifyKind::Data(_)) | EventKind::Access(_) => Change::Written,
         EventKind::Modify(_) | EventKind::Any | EventKind::Other => Change::Touched,

@@ -90,8 +90,8 @@ fn a_file_that_is_written_under_another_name_makes_an_event() {
     let inputs = Inputs { files: vec![file.clone()], outside: Vec::new() };
     fs::hard_link(&file, &other).unwrap();
     let parent = watched.place.root.parent().unwrap().to_owned();
-    assert_eq!(watched.watches.follow(&inputs).unwrap(), [parent, file.clone()]);
-    assert_eq!(watched.watches.follow(&inputs).unwrap(), [] as [PathBuf; 0], "known");
+    assert_eq!(watched.watches.follow(&inputs).unwrap().unwrap(), [parent, file.clone()]);
+    assert_eq!(watched.watches.follow(&inputs).unwrap().unwrap(), [] as [PathBuf; 0], "known");
     let is_file = |event: &Event| matches!(event, Event::Changed { path, .. } if *path == file);
     watched.place.write("../far/other", "1");
     watched.until(is_file);
@@ -101,7 +101,7 @@ fn a_file_that_is_written_under_another_name_makes_an_event() {
     watched.place.write("a_wsh.py", "2");
     fs::hard_link(&file, &other).unwrap();
     watched.until(is_file);
-    while watched.watches.follow(&inputs).unwrap() != [] as [PathBuf; 0] {}
+    while !watched.watches.follow(&inputs).unwrap().unwrap().is_empty() {}
     watched.names_until("end");
     watched.place.write("../far/other", "3");
     watched.until(is_file);
@@ -123,6 +123,20 @@ fn of_two_names_of_a_file_both_make_an_event() {
 }
 
 #[test]
+fn watches_are_made_anew_when_many_have_to_end() {
+    let place = Place::with(&[]);
+    let files: Vec<PathBuf> = (0..=MANY).map(|number| place.path(&format!("a{number}_wsh.py"))).collect();
+    files.iter().for_each(|path| fs::write(path, "").unwrap());
+    let mut watched = Watched::new(place);
+    let mut follow = |files: &[PathBuf]| {
+        let inputs = Inputs { files: files.to_vec(), outside: Vec::new() };
+        watched.watches.follow(&inputs).unwrap().is_some()
+    };
+    assert!(follow(&files));
+    assert!(!follow(&[]));
+}
+
+#[test]
 fn the_watcher_ends_when_many_folders_go() {
     let place = Place::with(&[]);
     for number in 0..2000 {
@@ -134,7 +148,11 @@ fn the_watcher_ends_when_many_folders_go() {
     assert_eq!(events.last(), Some(&Event::Storm), "nothing comes after it");
     let threads = || {
         let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
-        tasks.filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|n| n.starts_with("notify-rs"))).count()
+        tasks
+            .filter(|task| {
+                fs::read_to_string(task.path().join("comm")).is_ok_and(|n| n.starts_with("notify-rs"))
+            })
+            .count()
     };
     let before = threads();
     drop(watched);
