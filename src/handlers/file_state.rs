@@ -113,14 +113,11 @@ pub(super) fn examine<S>(candidate: Candidate, known: Option<&FileState<S>>, sta
         Ok(bytes) => bytes,
         Err(error) if is_absent(&error) => return Examined::Gone,
         Err(error) => {
-            let is_short = is_shortage(&error);
-            let unloadable = unloadable(candidate, known, last_good, cannot_be_read(&error));
-            return match unloadable {
-                Examined::Known(state, failed) => {
-                    Examined::Known(FileState { is_to_be_tried_again: is_short, ..state }, failed)
-                }
-                other => other,
-            };
+            let mut examined = unloadable(candidate, known, last_good, cannot_be_read(&error));
+            if let Examined::Known(unread, _) = &mut examined {
+                unread.is_to_be_tried_again = is_shortage(&error);
+            }
+            return examined;
         }
     };
     let digest = digest(&source);

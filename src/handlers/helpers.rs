@@ -143,8 +143,8 @@ mod tests {
         let pipe = |path: &Path| rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RWXU).unwrap();
         let device = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
         let large = |path: &Path| fs::File::create(path).unwrap().set_len(1 << 30).unwrap();
-        let table: [(&dyn Fn(&Path), _); 3] =
-            [(&pipe, "not a regular file"), (&device, "not a regular file"), (&large, "larger than 64 MiB")];
+        let table: [(fn(&Path), _); 3] =
+            [(pipe, "not a regular file"), (device, "not a regular file"), (large, "larger than 64 MiB")];
         for (make, reason) in table {
             fs::remove_file(&path).unwrap();
             make(&path);

@@ -244,7 +244,7 @@ impl<L: Loader> Registry<L> {
             report.look_again(deadline::after(SHORTAGE));
         }
         drop(files);
-        if let Err(error) = tasks::run(farewells, self.main(), |_, _| {}) {
+        if let Err(error) = tasks::run(farewells, self.main(), |_, ()| {}) {
             tracing::error!(target: "wshost.reload", "cannot start a thread for wshost_unload: {error}; it is not called");
         }
         report.took += started.elapsed();

@@ -127,7 +127,7 @@ impl Watches {
         let receiver = Arc::clone(&mailbox);
         let watcher = RecommendedWatcher::new(move |event| receiver.take(event), config())
             .map_err(|error| Refused::from_any(&error))?;
-        let mut watches = Self {
+        let mut new = Self {
             watcher: Some(watcher),
             mailbox,
             scan: scan.to_owned(),
@@ -137,8 +137,8 @@ impl Watches {
             outdated: BTreeSet::new(),
         };
         let tree = (!is_silent).then(|| PathOp::watch_recursive(scan));
-        watches.has_scan = watches.apply(tree.into_iter().collect())?.is_empty();
-        Ok(watches)
+        new.has_scan = new.apply(tree.into_iter().collect())?.is_empty();
+        Ok(new)
     }
 
     /// Whether the tree is watched, or is not to be; otherwise it was not there.

@@ -126,7 +126,9 @@ fn of_two_names_of_a_file_both_make_an_event() {
 fn watches_are_made_anew_when_many_have_to_end() {
     let place = Place::with(&[]);
     let files: Vec<PathBuf> = (0..=MANY).map(|number| place.path(&format!("a{number}_wsh.py"))).collect();
-    files.iter().for_each(|path| fs::write(path, "").unwrap());
+    for path in &files {
+        fs::write(path, "").unwrap();
+    }
     let mut watched = Watched::new(place);
     let mut follow = |files: &[PathBuf]| {
         let inputs = Inputs { files: files.to_vec(), outside: Vec::new() };
