@@ -13,6 +13,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use notify::{Config, ErrorKind, EventKindMask, PathOp, RecommendedWatcher, Watcher as _};
 
@@ -199,9 +200,10 @@ impl Watches {
         let _ = self.watcher.as_mut().map(|watcher| watcher.configure(config()));
     }
 
-    /// Gives what the system told to `take`.
-    pub(super) fn read(&mut self, mut take: impl FnMut(Event)) {
-        for event in self.mailbox.empty() {
+    /// Gives what the system told to `take`. Gives when it last did.
+    pub(super) fn read(&mut self, mut take: impl FnMut(Event)) -> Option<Instant> {
+        let (events, latest) = self.mailbox.empty();
+        for event in events {
             let Event::Changed { path, change } = event else {
                 take(event);
                 continue;
@@ -217,6 +219,7 @@ impl Watches {
             }
             take(Event::Changed { path, change });
         }
+        latest
     }
 
     /// Something else may be there under the name `path`: the next [`Self::follow`] watches it anew.

@@ -135,7 +135,7 @@ impl<L: Loader> Reloader<L> {
     pub(super) fn run(mut self) {
         // What changed between the first load and the first watch made no event. What is still being saved does.
         self.rebuild_if_due();
-        let mut going = self.settle();
+        let mut going = self.settle(Instant::now());
         while going {
             let took = self.reload();
             going = self.wait_for_changes(took);
@@ -155,8 +155,8 @@ impl<L: Loader> Reloader<L> {
         loop {
             match self.wait_until(poll_at.into_iter().chain(self.again_at).min()) {
                 Woken::Events => {
-                    if self.notice_events() {
-                        return self.settle();
+                    if let Some(at) = self.notice_events() {
+                        return self.settle(at);
                     }
                 }
                 Woken::Loaded => return true,
@@ -197,9 +197,8 @@ impl<L: Loader> Reloader<L> {
         }
     }
 
-    /// Waits until nothing has happened for a while. `false`: the thread is to end.
-    pub(super) fn settle(&mut self) -> bool {
-        let start = Instant::now();
+    /// Waits until nothing has happened for a while since `start`. `false`: the thread is to end.
+    pub(super) fn settle(&mut self, start: Instant) -> bool {
         let mut last = start;
         loop {
             let quiet = self.delay.saturating_sub(last.elapsed());
@@ -209,9 +208,7 @@ impl<L: Loader> Reloader<L> {
             }
             match self.wait_until(Some(deadline::after(left))) {
                 Woken::Events => {
-                    if self.notice_events() {
-                        last = Instant::now();
-                    }
+                    last = self.notice_events().unwrap_or(last);
                 }
                 Woken::Loaded => {}
                 Woken::Timeout => return true,
@@ -330,17 +327,16 @@ impl<L: Loader> Reloader<L> {
         self.dirty.extend(self.inputs.files.iter().chain(&self.inputs.outside).cloned());
     }
 
-    /// Takes note of the events that there are. Whether one may have changed what is served.
-    pub(super) fn notice_events(&mut self) -> bool {
+    /// Takes note of the events that there are. If one may have changed what is served: when the last one came.
+    pub(super) fn notice_events(&mut self) -> Option<Instant> {
+        let Watching::Events(watches) = &mut self.watching else { return None };
         let mut events = Vec::new();
-        if let Watching::Events(watches) = &mut self.watching {
-            watches.read(|event| events.push(event));
-        }
+        let latest = watches.read(|event| events.push(event));
         let mut matters = false;
         for event in events {
             matters |= self.notice(event);
         }
-        matters
+        latest.filter(|_| matters)
     }
 
     /// Takes note of an event. Whether it may have changed what is served.

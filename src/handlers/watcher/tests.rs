@@ -354,7 +354,7 @@ fn an_endless_stream_of_events_does_not_put_off_the_reload() {
             }
             settled.load(Ordering::Relaxed)
         });
-        assert!(reloader.settle());
+        assert!(reloader.settle(Instant::now()));
         settled.store(true, Ordering::Relaxed);
         assert!(flood.join().unwrap(), "it waited for the end of the events");
     });

@@ -66,6 +66,8 @@ pub(super) struct Mailbox {
 #[derive(Default)]
 struct State {
     events: Vec<Event>,
+    /// When the last one came.
+    latest: Option<Instant>,
     /// How many names went one after the other, and when the last one did.
     gone: usize,
     went_at: Option<Instant>,
@@ -104,9 +106,10 @@ impl Mailbox {
         self.resumed.notify_all();
     }
 
-    /// The events that have come, in their order.
-    pub(super) fn empty(&self) -> Vec<Event> {
-        mem::take(&mut self.state.lock().events)
+    /// The events that have come, in their order, and when the last one did.
+    pub(super) fn empty(&self) -> (Vec<Event>, Option<Instant>) {
+        let mut state = self.state.lock();
+        (mem::take(&mut state.events), state.latest)
     }
 
     /// Takes what the watcher's thread says, on that thread. Does not return once the watcher must end: it may have
@@ -124,6 +127,7 @@ impl Mailbox {
             }
             state.is_over = events.iter().any(Event::is_last);
             state.events.extend(events);
+            state.latest = Some(Instant::now());
             if went && state.is_storm() && !state.is_over {
                 state.is_over = true;
                 state.events.push(Event::Storm);
