@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use notify::{Config, ErrorKind, EventKindMask, PathOp, RecommendedWatcher, Watcher as _};
+use notify::{Config, ErrorKind, EventKindMask, PathOp, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::registry::Inputs;
+use crate::panics;
 use mailbox::Mailbox;
 pub(super) use mailbox::{Change, Event};
 
@@ -109,8 +110,13 @@ impl Identity {
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        // Its thread is told to end first: it must be there to be told.
-        self.watcher = None;
+        // Its thread is told to end first: `notify` panics if it is not there to be told.
+        let watcher = self.watcher.take();
+        if self.mailbox.has_died() {
+            panics::quietly(|| drop(watcher));
+        } else {
+            drop(watcher);
+        }
         self.mailbox.close();
     }
 }
@@ -137,9 +143,26 @@ impl Watches {
             files: BTreeMap::new(),
             outdated: BTreeSet::new(),
         };
-        let tree = (!is_silent).then(|| PathOp::watch_recursive(scan));
-        new.has_scan = new.apply(tree.into_iter().collect())?.is_empty();
+        new.has_scan = is_silent || new.watch_tree(scan)?;
         Ok(new)
+    }
+
+    /// Watches `scan` and what is below it. Whether it can be watched. Not as [`Self::apply`] does it, in which the watcher
+    /// deals with events without telling us.
+    fn watch_tree(&mut self, scan: &Path) -> Result<bool, Refused> {
+        let Some(watcher) = &mut self.watcher else { return Ok(false) };
+        let _waiting = self.mailbox.waiting();
+        let Err(error) = watcher.watch(scan, RecursiveMode::Recursive) else { return Ok(true) };
+        if self.mailbox.has_died() {
+            return Ok(true);
+        }
+        match Refused::of(&error) {
+            Some(refused) => Err(refused),
+            None => {
+                report_unwatched(scan, &error);
+                Ok(false)
+            }
+        }
     }
 
     /// Whether the tree is watched, or is not to be; otherwise it was not there.
@@ -237,6 +260,10 @@ impl Watches {
         let _waiting = self.mailbox.waiting();
         while !rest.is_empty() {
             let Err(error) = watcher.update_paths(rest) else { break };
+            // What has ended it has been told, and is read next.
+            if self.mailbox.has_died() {
+                break;
+            }
             if let Some(refused) = Refused::of(&error.source) {
                 return Err(refused);
             }

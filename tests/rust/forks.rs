@@ -78,6 +78,7 @@ const RENEWED: &[(&str, &str, &str)] = &[
 /// The same for those in a thread: a child has the copy of the thread that forked.
 const THREAD_LOCAL: &[(&str, &str)] = &[
     ("threads/stack.rs", "IS_OURS"),
+    ("panics.rs", "IS_QUIET"),
     ("locks.rs", "LOCKS"),
     ("locks.rs", "TURNS"),
     ("shutdown/signals.rs", "BLOCKED"),

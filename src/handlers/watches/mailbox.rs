@@ -77,9 +77,11 @@ struct State {
     is_closed: bool,
     /// How many wait for an answer of the watcher.
     waiting: usize,
+    /// Whether its thread has ended without having been told to.
+    has_died: bool,
 }
 
-/// Somebody waits for the watcher, which must go on until it has answered.
+/// Somebody waits for the watcher, whose thread must answer or end.
 pub(super) struct Waiting<'a>(&'a Mailbox);
 
 impl Drop for Waiting<'_> {
@@ -93,11 +95,16 @@ impl Mailbox {
         Self { state: Mutex::default(), resumed: Condvar::new(), wake: Box::new(wake) }
     }
 
-    /// Lets the watcher's thread go on until the result is dropped.
+    /// To be held while somebody waits for an answer of the watcher.
     pub(super) fn waiting(&self) -> Waiting<'_> {
         self.state.lock().waiting += 1;
         self.resumed.notify_all();
         Waiting(self)
+    }
+
+    /// Whether the watcher's thread has ended without having been told to.
+    pub(super) fn has_died(&self) -> bool {
+        self.state.lock().has_died
     }
 
     /// The watcher has been told to end: its thread does so at its next event.
@@ -136,7 +143,11 @@ impl Mailbox {
         while state.is_over && !state.is_closed && state.waiting == 0 {
             self.resumed.wait(&mut state);
         }
-        if state.is_closed {
+        if state.is_over && !state.is_closed {
+            // Who waits gets no answer. To go on until there is one might be to end thousands of watches.
+            state.has_died = true;
+        }
+        if state.is_closed || state.has_died {
             drop(state);
             // Unwinding ends the thread at once, and closes what it has open.
             panic::resume_unwind(Box::new(Ended));

@@ -173,3 +173,27 @@ fn says_why_it_cannot_watch() {
     assert!(used_up.reason.contains("ulimit -n") && used_up.is_passing, "{}", used_up.reason);
     assert!(Refused::of(&notify::Error::io(io::Error::from_raw_os_error(libc::EACCES))).is_none());
 }
+
+#[test]
+fn the_watcher_ends_also_when_somebody_waits_for_it() {
+    let place = Place::with(&[]);
+    for number in 0..200 {
+        place.write(&format!("big/{number}/x"), "");
+    }
+    let mut watched = Watched::new(place);
+    let waiting = Arc::clone(&watched.watches.mailbox);
+    let waiting = waiting.waiting();
+    fs::remove_dir_all(watched.place.path("big")).unwrap();
+    watched.until(|event| *event == Event::Storm);
+    let deadline = std::time::Instant::now() + TEST_LIMIT;
+    while !watched.watches.mailbox.has_died() {
+        assert!(std::time::Instant::now() < deadline, "it goes on");
+        std::thread::yield_now();
+    }
+    drop(waiting);
+    // Nobody answers any more, and nobody hangs.
+    watched.watches.catch_up();
+    let inputs = Inputs { files: vec![watched.place.path("a_wsh.py")], outside: Vec::new() };
+    watched.place.write("a_wsh.py", "");
+    watched.watches.follow(&inputs).unwrap();
+}
