@@ -81,6 +81,8 @@ pub(super) struct Reloader<L: Loader> {
     pub(super) watching: Watching,
     /// When the watches were made, and how long that took.
     built: (Instant, Duration),
+    /// How long the last storm of folders was let go.
+    calm: Duration,
     /// What of it makes no events.
     silent: Silent,
     /// Folders that we may not read.
@@ -121,6 +123,7 @@ impl<L: Loader> Reloader<L> {
                 None => Watching::Anew(now),
             },
             built: (now, Duration::ZERO),
+            calm: CALM,
             silent: Silent::default(),
             denied: BTreeSet::new(),
             delay: config.reload_delay,
@@ -359,7 +362,10 @@ impl<L: Loader> Reloader<L> {
                 true
             }
             Event::Storm => {
-                self.doubt(CALM);
+                // One that goes on is given twice as long each time.
+                let goes_on = self.built.0.elapsed() < LONGEST_PAUSE + self.calm;
+                self.calm = if goes_on { self.calm.saturating_mul(2).min(LONGEST_PAUSE) } else { CALM };
+                self.doubt(self.calm);
                 true
             }
             Event::Full { reason } => {
