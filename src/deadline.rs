@@ -13,6 +13,12 @@ pub fn after(time: Duration) -> Instant {
     Instant::now() + time.min(LONGEST)
 }
 
+/// The time that lies `time` after `start`, or [`LONGEST`] after it.
+#[must_use]
+pub fn from(start: Instant, time: Duration) -> Instant {
+    start + time.min(LONGEST)
+}
+
 /// So many seconds, if they are 0 or more and no more than [`LONGEST`].
 #[must_use]
 pub fn seconds(number: f64) -> Option<Duration> {

@@ -4,7 +4,8 @@
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::panic::{self, PanicHookInfo};
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 use std::thread;
 
@@ -17,6 +18,9 @@ pub fn log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         panic::set_hook(Box::new(|info| {
+            if IS_QUIET.get() {
+                return;
+            }
             let backtrace = Backtrace::capture();
             let mut record = record(info);
             if backtrace.status() == BacktraceStatus::Captured {
@@ -25,6 +29,19 @@ pub fn log() {
             logging::emit(LogLevel::Error, LOG_SERVER, &record);
         }));
     });
+}
+
+thread_local! {
+    /// Whether this thread does what may panic and is no mistake of ours.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work`, a panic of which tells nothing.
+pub fn quietly(work: impl FnOnce()) {
+    IS_QUIET.set(true);
+    // It is known what the error means.
+    let _ = panic::catch_unwind(AssertUnwindSafe(work));
+    IS_QUIET.set(false);
 }
 
 /// One line.

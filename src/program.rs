@@ -3,8 +3,11 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use crate::bridge::load::loader::PythonLoader;
 use crate::bridge::python;
@@ -12,11 +15,11 @@ use crate::bridge::python::interpreter;
 use crate::bridge::run::host::PythonHost;
 use crate::cli::{self, Invocation, Options};
 use crate::error::StartError;
-use crate::handlers::{self, Monitor, Registry};
+use crate::handlers::{self, MainThread, Monitor, Registry};
 use crate::server::ReadyDescriptor;
 use crate::status::Status;
 use crate::wire::limits::Limits;
-use crate::{check, descriptors, logging, panics, python_files, replay, scaffold, server};
+use crate::{check, descriptors, logging, panics, python_files, replay, scaffold, server, shutdown};
 
 /// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
 ///
@@ -90,7 +93,9 @@ fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartEr
     let loader = PythonLoader::new(config.handlers.encoding.clone())?;
     let registry = Arc::new(Registry::open(&config.handlers, loader)?);
     registry.snapshot().log_problems();
-    let _watcher = if config.handlers.reload {
+    let main = Arc::new(MainThread::default());
+    registry.load_on(Arc::clone(&main));
+    let watcher = if config.handlers.reload {
         Some(handlers::watch(Arc::clone(&registry), &config.handlers)?)
     } else {
         None
@@ -103,5 +108,35 @@ fn serve(options: Options, ready: Option<ReadyDescriptor>) -> Result<(), StartEr
     }
     let monitor: Arc<dyn Monitor> = host.clone();
     let status = Status::bind(&config, monitor)?;
-    server::serve(config, listeners, host, on_hangup, status, ready)
+    serve_beside(&main, move || {
+        let result = server::serve(config, listeners, host, on_hangup, status, ready);
+        drop(watcher);
+        result
+    })
+}
+
+/// How long the end of the server waits for a load on the main thread.
+const LOAD_GRACE: Duration = Duration::from_millis(500);
+
+/// Runs `serve` on a thread of its own, while `main`, which is the thread that calls, loads handler files.
+fn serve_beside(
+    main: &Arc<MainThread>,
+    serve: impl FnOnce() -> Result<(), StartError> + Send + 'static,
+) -> Result<(), StartError> {
+    let ended = Arc::clone(main);
+    let begin = move || {
+        // A panic has been reported by the panic hook.
+        let result = panic::catch_unwind(AssertUnwindSafe(serve));
+        if !ended.end(LOAD_GRACE) {
+            tracing::warn!("A handler file is still being loaded on the main thread; ending without it");
+            logging::flush(logging::FLUSH_TIME);
+            shutdown::exit_at_once(i32::from(!matches!(result, Ok(Ok(())))));
+        }
+        result
+    };
+    let thread =
+        thread::Builder::new().name("wshost-serve".to_owned()).spawn(begin).map_err(StartError::Runtime)?;
+    main.work();
+    let panicked = || StartError::Runtime(io::Error::other("the thread that serves has panicked"));
+    thread.join().ok().and_then(Result::ok).ok_or_else(panicked)?
 }

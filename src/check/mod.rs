@@ -7,6 +7,7 @@ mod report;
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -17,7 +18,7 @@ use crate::bridge::python;
 use crate::cli::{self, CheckOptions};
 use crate::config::Config;
 use crate::error::StartError;
-use crate::handlers::{self, Registry, Snapshot};
+use crate::handlers::{self, Loader, MainThread, Registry, Snapshot};
 use crate::logging;
 use progress::Progress;
 
@@ -40,10 +41,29 @@ pub fn run(check: CheckOptions) -> Result<bool, StartError> {
     if !watch {
         return report(&registry.snapshot(), &config, json);
     }
+    let main = Arc::new(MainThread::default());
+    registry.load_on(Arc::clone(&main));
     let _watcher = handlers::watch(Arc::clone(&registry), &config.handlers)?;
+    let told = Arc::clone(&registry);
+    let thread = thread::Builder::new().name("wshost-check".to_owned());
+    let over = Arc::clone(&main);
+    let begin = move || {
+        let result = follow(&told, &config, json);
+        // A load that goes on ends with the process.
+        let _ = over.end(Duration::ZERO);
+        result
+    };
+    let thread = thread.spawn(begin).map_err(StartError::Runtime)?;
+    main.work();
+    // A panic has been reported by the panic hook.
+    thread.join().unwrap_or(Ok(false))
+}
+
+/// Reports again whenever something is published. Ends with an error only.
+fn follow<L: Loader>(registry: &Registry<L>, config: &Config, json: bool) -> Result<bool, StartError> {
     let mut snapshot = registry.snapshot();
     loop {
-        report(&snapshot, &config, json)?;
+        report(&snapshot, config, json)?;
         let next = snapshot.generation() + 1;
         snapshot = loop {
             if let Some(snapshot) = registry.wait_for_generation(next, Duration::from_secs(3600)) {
@@ -63,6 +83,12 @@ fn report<S>(snapshot: &Snapshot<S>, config: &Config, as_json: bool) -> Result<b
             told.insert("resource".to_owned(), json!(status.resource));
             told.insert("aliases".to_owned(), json!(status.aliases));
             told.insert("file".to_owned(), json!(status.path.to_string_lossy()));
+            if let Some(since) = status.loading_since {
+                told.insert(
+                    "loading_seconds".to_owned(),
+                    json!(since.elapsed().unwrap_or_default().as_secs()),
+                );
+            }
             told.insert("traceback".to_owned(), json!(status.error.and_then(|error| error.traceback)));
         }
         handlers.push(told);

@@ -50,6 +50,12 @@ pub(super) fn table(handlers: &[Value], map_problems: Option<&[String]>, root: &
             let _ = writeln!(report, "    {remedy}");
         }
     }
+    for handler in handlers {
+        if let Some(seconds) = handler["loading_seconds"].as_u64() {
+            let file = below(root, text(handler, "file"));
+            let _ = writeln!(report, "\n{file}: a version of it has been loading for {seconds} s");
+        }
+    }
     for problem in map_problems.unwrap_or_default() {
         let _ = writeln!(report, "\n{problem}");
     }

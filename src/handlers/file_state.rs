@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::digest::{Digest, digest};
 use super::handler::Handler;
 use super::loader::{LoadError, Loaded, Loader};
-use super::resource::{Candidate, Content, Stamp, cannot_be_read, is_absent};
+use super::resource::{
+    Candidate, Content, Stamp, cannot_be_read, is_absent, is_short_of_descriptors, is_shortage,
+};
 use super::usage::Usage;
 use crate::http::read_regular;
 
@@ -36,6 +38,8 @@ pub(super) struct FileState<S> {
     pub(super) links: Vec<PathBuf>,
     /// The helper modules that it was last loaded with, or failed to be.
     pub(super) depends_on: Vec<PathBuf>,
+    /// Whether the system had nothing left to read files with.
+    pub(super) is_to_be_tried_again: bool,
 }
 
 impl<S> Clone for FileState<S> {
@@ -49,7 +53,15 @@ impl<S> Clone for FileState<S> {
             error: self.error.clone(),
             links: self.links.clone(),
             depends_on: self.depends_on.clone(),
+            is_to_be_tried_again: self.is_to_be_tried_again,
         }
+    }
+}
+
+impl<S> FileState<S> {
+    /// Of the bytes that were tried last; `None`: none could be read.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        self.digest
     }
 }
 
@@ -70,7 +82,7 @@ pub(super) struct Load<S> {
     /// The file's bytes.
     source: Vec<u8>,
     /// Of these bytes.
-    digest: Digest,
+    pub(super) digest: Digest,
     last_good: Option<Arc<Handler<S>>>,
     /// When that was decided. Its thread may begin later: helpers that changed in between are not known to have
     /// been imported anew by then.
@@ -87,7 +99,7 @@ pub(super) fn examine<S>(candidate: Candidate, known: Option<&FileState<S>>, sta
             let reason = reason.clone();
             return unloadable(candidate, known, last_good, reason);
         }
-        Content::Nothing(reason) => {
+        Content::Nothing(reason) | Content::Away(reason) => {
             let reason = reason.clone();
             return unloadable(candidate, known, None, reason);
         }
@@ -100,7 +112,13 @@ pub(super) fn examine<S>(candidate: Candidate, known: Option<&FileState<S>>, sta
     let source = match read_regular(&candidate.path) {
         Ok(bytes) => bytes,
         Err(error) if is_absent(&error) => return Examined::Gone,
-        Err(error) => return unloadable(candidate, known, last_good, cannot_be_read(&error)),
+        Err(error) => {
+            let mut examined = unloadable(candidate, known, last_good, cannot_be_read(&error));
+            if let Examined::Known(unread, _) = &mut examined {
+                unread.is_to_be_tried_again = is_shortage(&error);
+            }
+            return examined;
+        }
     };
     let digest = digest(&source);
     // A file that failed and was saved again as it was is tried again: what it needs may be there now.
@@ -139,6 +157,7 @@ fn unloadable<S>(
         error: Some(error),
         links: candidate.links,
         depends_on,
+        is_to_be_tried_again: false,
     };
     Examined::Known(state, failed)
 }
@@ -149,10 +168,17 @@ impl<S: Send + Sync + 'static> Load<S> {
         &self.candidate.path
     }
 
+    /// What it is to serve.
+    pub(super) fn resource(&self) -> Option<&str> {
+        self.candidate.resource.as_deref()
+    }
+
     /// Loads the file. Takes as long as its code does.
     pub(super) fn run<L: Loader<Suite = S>>(self, loader: &L) -> FileState<S> {
         let Self { candidate, settled, source, digest, last_good, since: _ } = self;
         let Loaded { suite, depends_on } = loader.load(&candidate.path, &source);
+        // What it imports may be there, and could not be opened.
+        let is_to_be_tried_again = suite.is_err() && is_short_of_descriptors();
         let (handler, error) = match suite {
             Ok(suite) => {
                 let handler = candidate.resource.clone().map(|resource| {
@@ -179,12 +205,13 @@ impl<S: Send + Sync + 'static> Load<S> {
         FileState {
             resource: candidate.resource,
             content: candidate.content,
-            settled,
-            digest: Some(digest),
+            settled: settled && !is_to_be_tried_again,
+            digest: (!is_to_be_tried_again).then_some(digest),
             handler,
             error,
             links: candidate.links,
             depends_on,
+            is_to_be_tried_again,
         }
     }
 }
@@ -249,7 +276,9 @@ mod tests {
 
         fn renew(&self, _: &[PathBuf]) {}
 
-        fn forget(&self, _: &Path) {}
+        fn forget(&self, _: &Path) -> Box<dyn FnOnce() + Send> {
+            Box::new(|| {})
+        }
     }
 
     #[test]

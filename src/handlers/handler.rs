@@ -59,6 +59,14 @@ pub(super) struct Broken {
     pub(super) depends_on: Vec<PathBuf>,
 }
 
+/// A version of a handler file that takes long to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Slow {
+    /// What it will serve.
+    pub(super) resource: Option<String>,
+    pub(super) since: SystemTime,
+}
+
 /// A handler that a connection runs; counted until it is dropped.
 #[derive(Debug)]
 pub struct InUse<S> {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Makes a suite (the three functions of a handler file) from a file.
 ///
-/// No file is loaded by two threads at once; two files may be, when one of them takes long.
+/// Two files may be loaded at once, when one of them takes long; so may two versions of one, of which the later one
+/// counts.
 pub trait Loader: Send + Sync + 'static {
     /// What a loaded file gives.
     type Suite: Send + Sync + 'static;
@@ -20,8 +21,9 @@ pub trait Loader: Send + Sync + 'static {
     /// loaded already keeps what it has. May block as [`load`](Self::load) does.
     fn renew(&self, changed: &[PathBuf]) -> Self::Renewal;
 
-    /// The file `path` is gone: nothing will ask for its suite any more.
-    fn forget(&self, path: &Path);
+    /// The file `path` is gone: nothing will ask for its suite any more. Gives what tells it so, which may block as
+    /// [`load`](Self::load) does.
+    fn forget(&self, path: &Path) -> Box<dyn FnOnce() + Send>;
 }
 
 /// The outcome of a load.

@@ -7,9 +7,10 @@
 //! - `handler` – a file that loaded, or did not; `usage` – the connections of its versions
 //! - `snapshot` – all handlers at one moment; `status` – the same as plain data
 //! - `registry` – the handlers that are loaded now; `files` – what is known of all files, `file_state` of one,
-//!   `helpers` of the modules that they import; `tasks` – loads on threads; `slow_loads` – what a start waits for
+//!   `helpers` of the modules that they import; `tasks` – loads on threads, the `main_thread` among them; `loading` – those that take long;
+//!   `slow_loads` – what a start waits for
 //! - `report` – what a reload did; `history` – the last ones
-//! - `watcher` – reloads what is saved; `watches` – the directories that the system watches
+//! - `watcher` – reloads what is saved; `watches` – what the system watches
 //! - `traffic` – what goes over the connections that handlers have
 
 mod digest;
@@ -19,6 +20,8 @@ mod handler;
 mod helpers;
 mod history;
 mod loader;
+mod loading;
+mod main_thread;
 mod map_file;
 mod registry;
 mod report;
@@ -38,6 +41,7 @@ pub use digest::Digest;
 pub use handler::{Handler, InUse};
 pub use history::{Reload, reloads};
 pub use loader::{LoadError, Loaded, Loader};
+pub use main_thread::MainThread;
 pub use map_file::{Alias, MapFile, MapProblem};
 pub use registry::Registry;
 pub use resource::{is_handler_name, lookup_key, resource_of};

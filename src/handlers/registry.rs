@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{self, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -19,9 +20,12 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
 use super::file_state::{FileState, Load};
-use super::files::{Files, Finished, MapState, Pending, Scope};
+use super::files::{Files, Finished, MapState, Pending, SHORTAGE, Scope};
 use super::handler::Broken;
+use super::helpers::Changes;
 use super::loader::{LoadError, Loader};
+use super::loading::Running;
+use super::main_thread::MainThread;
 use super::map_file::{self, MapFile};
 use super::report::ReloadReport;
 use super::resource::{self, HandlerTree, cannot_be_read};
@@ -31,19 +35,26 @@ use super::tasks::{self, Task};
 use crate::config::HandlersConfig;
 use crate::deadline;
 use crate::error::StartError;
-use crate::http::read_regular;
+use crate::http::{read_pipe, read_regular};
 
 /// The option that names the alias file.
 const MAP_FILE_OPTION: &str = "--websock-handlers-map-file";
 
+/// A file that is not there keeps its last version for so long: editors rename it, wait, and write a new one.
+const AWAY: Duration = Duration::from_millis(100);
+
 /// Loads handler files with an `L` and keeps what it gives.
 pub struct Registry<L: Loader> {
-    tree: HandlerTree,
+    tree: Mutex<HandlerTree>,
     map_path: Option<PathBuf>,
+    /// Whether that is a pipe, which can be read but once.
+    map_is_pipe: bool,
     loader: Arc<L>,
     files: Mutex<Files<L>>,
     /// What loads gave that no refresh waited for.
     late: Mutex<Vec<(PathBuf, Finished<L::Suite>)>>,
+    /// Loads files while it has nothing else to do.
+    main: OnceLock<Arc<MainThread>>,
     /// Called when there is something in `late`.
     on_late: Mutex<Option<Box<dyn Fn() + Send>>>,
     /// Aliases that were added by calls, each with what it stands for, in that order.
@@ -58,7 +69,8 @@ pub struct Registry<L: Loader> {
 pub struct Inputs {
     /// The handler files.
     pub files: Vec<PathBuf>,
-    /// What those lead to, where they are symbolic links; helper modules, the alias file and what these lead to.
+    /// Every place on the way to those, where they are symbolic links; to helper modules, to the alias file, and to the
+    /// tree.
     pub outside: Vec<PathBuf>,
 }
 
@@ -77,13 +89,25 @@ impl<L: Loader> Registry<L> {
         show: impl FnMut(usize, usize),
     ) -> Result<Self, StartError> {
         let tree = HandlerTree::open(config)?;
-        let map_path = config.map_file.as_deref().map(readable_file).transpose()?;
+        let mut files = Files::new();
+        let (mut map_path, mut map_is_pipe) = (None, false);
+        if let Some(path) = &config.map_file {
+            let opened = open_map(path, &mut files.map).map_err(|source| StartError::File {
+                option: MAP_FILE_OPTION,
+                path: path.clone(),
+                source,
+            });
+            map_is_pipe = opened?;
+            map_path = Some(path::absolute(path).unwrap_or_else(|_| path.clone()));
+        }
         let registry = Self {
-            tree,
+            tree: Mutex::new(tree),
             map_path,
+            map_is_pipe,
             loader: Arc::new(loader),
-            files: Mutex::new(Files::new()),
+            files: Mutex::new(files),
             late: Mutex::new(Vec::new()),
+            main: OnceLock::new(),
             on_late: Mutex::new(None),
             aliases: Mutex::new(Vec::new()),
             published: Condvar::new(),
@@ -99,16 +123,23 @@ impl<L: Loader> Registry<L> {
         let mut files = self.files.lock();
         let mut report = ReloadReport::default();
         let notice = SlowLoads::new();
-        let (loads, _) = files.look(&self.tree, &Scope::Everything, &mut report);
+        let (loads, _) = files.look(&self.tree.lock(), &Scope::Everything, &mut report);
         let total = loads.len();
         show(0, total);
         for (done, load) in (1..).zip(loads) {
             let path = load.path().to_owned();
             notice.begins(&path);
-            files.take_in(path, Finished::run(load, &*self.loader), &mut report);
+            let number = files.loading.number();
+            files.take_in(path, Finished::run(load, number, &*self.loader), &mut report);
             show(done, total);
         }
         self.conclude(&mut files, &mut report);
+    }
+
+    /// From now on files are loaded by `main`, as they were at the start, while it is free.
+    pub fn load_on(&self, main: Arc<MainThread>) {
+        // One that was told before stays.
+        let _ = self.main.set(main);
     }
 
     /// What is loaded now. Waits for nothing, not even for a reload that is under way.
@@ -119,8 +150,8 @@ impl<L: Loader> Registry<L> {
 
     /// The directory that handler files are looked for in, in canonical form.
     #[must_use]
-    pub fn scan_dir(&self) -> &Path {
-        self.tree.scan_dir()
+    pub fn scan_dir(&self) -> PathBuf {
+        self.tree.lock().scan_dir().to_owned()
     }
 
     /// From now on `alias` is served by what serves `existing`, after later reloads, too (unless it is gone
@@ -160,21 +191,34 @@ impl<L: Loader> Registry<L> {
     /// Calls wait for each other. Returns within a moment also when the code of a handler file does not: that
     /// file is published when it is done.
     pub fn refresh(self: &Arc<Self>) -> ReloadReport {
-        self.update(&Scope::Everything)
+        self.update(Scope::Everything, Duration::ZERO)
     }
 
     /// As [`Self::refresh`], looking only at what lies at or below the `changed` paths or is linked to there, at
     /// helper modules and at the alias file. Costs nothing for the rest of the tree.
     pub fn refresh_at(self: &Arc<Self>, changed: &BTreeSet<PathBuf>) -> ReloadReport {
-        self.update(&Scope::At(changed))
+        self.update(Scope::At(changed), Duration::ZERO)
     }
 
-    fn update(self: &Arc<Self>, scope: &Scope<'_>) -> ReloadReport {
+    /// As the two above (`None`: everything) for who asks again: a file that is not there may be back in a moment, and
+    /// keeps its last version for [`AWAY`].
+    pub(super) fn refresh_patiently(self: &Arc<Self>, changed: Option<&BTreeSet<PathBuf>>) -> ReloadReport {
+        self.update(changed.map_or(Scope::Everything, Scope::At), AWAY)
+    }
+
+    fn update(self: &Arc<Self>, scope: Scope<'_>, patience: Duration) -> ReloadReport {
         let started = Instant::now();
         let mut files = self.files.lock();
         let mut report = ReloadReport::default();
         self.collect_late(&mut files, &mut report);
-        let changed = files.helpers.take_changed();
+        let (tree, scope) = self.tree_now(scope);
+        let Changes { files: changed, unusable, is_incomplete } = files.helpers.take_changed();
+        report.failed.extend(
+            unusable.into_iter().map(|(path, message)| (path, LoadError { message, traceback: None })),
+        );
+        if is_incomplete {
+            report.look_again(deadline::after(SHORTAGE));
+        }
         let needs = |state: &FileState<_>| state.depends_on.iter().any(|helper| changed.contains(helper));
         let dependants = files.handlers.iter().filter(|(_, state)| needs(state));
         let dependants: Vec<_> = dependants.map(|(path, _)| path.clone()).collect();
@@ -183,7 +227,7 @@ impl<L: Loader> Registry<L> {
         if !changed.is_empty() {
             files.renewals.push(Pending { changed: changed.clone().into(), renewal: Arc::clone(&renewal) });
         }
-        let (loads, mut missing) = files.look(&self.tree, scope, &mut report);
+        let (loads, mut missing) = files.look(&tree, &scope, &mut report);
         self.load(&mut files, changed, &renewal, loads, &mut report);
         if renewal.get().is_some() {
             // What came too early for the helpers: if they were done before all else was, nobody calls again.
@@ -191,12 +235,39 @@ impl<L: Loader> Registry<L> {
         }
         // What was missing may have been on its way from one name to another: it is looked for again now that
         // all else is done.
-        let loads = files.look_again(&self.tree, missing, &mut report);
+        let loads = files.look_again(&tree, missing, patience, &mut report);
         self.load(&mut files, Vec::new(), &renewal, loads, &mut report);
         files.renewals.retain(|pending| !pending.is_done());
+        let farewells = self.farewells(&mut files);
         self.conclude(&mut files, &mut report);
+        if report.looks_at_everything_again {
+            report.look_again(deadline::after(SHORTAGE));
+        }
+        drop(files);
+        if let Err(error) = tasks::run(farewells, self.main(), |_, ()| {}) {
+            tracing::error!(target: "wshost.reload", "cannot start a thread for wshost_unload: {error}; it is not called");
+        }
         report.took += started.elapsed();
         report
+    }
+
+    fn main(&self) -> Option<&MainThread> {
+        self.main.get().map(|main| &**main)
+    }
+
+    /// The tree that the names of the two directories lead to now, and what to look at: all of another one.
+    fn tree_now<'a>(&self, scope: Scope<'a>) -> (HandlerTree, Scope<'a>) {
+        let mut tree = self.tree.lock();
+        let Some(other) = tree.switched() else { return (tree.clone(), scope) };
+        tracing::info!(target: "wshost.reload", "Handlers come from {} now", other.scan_dir().display());
+        *tree = other;
+        (tree.clone(), Scope::Everything)
+    }
+
+    /// What tells files that they are gone, which may take as long as it likes.
+    fn farewells(&self, files: &mut Files<L>) -> Vec<Task<()>> {
+        let gone = mem::take(&mut files.gone).into_iter().filter(|path| !files.handlers.contains_key(path));
+        gone.map(|path| Task { run: self.loader.forget(&path), path }).collect()
     }
 
     /// Loads on other threads, and takes in what comes back soon.
@@ -209,19 +280,23 @@ impl<L: Loader> Registry<L> {
         report: &mut ReloadReport,
     ) {
         let mut tasks = Vec::new();
-        let ordered: BTreeMap<_, _> = loads.iter().map(|load| (load.path().to_owned(), load.since)).collect();
+        let mut ordered = BTreeMap::new();
         if let Some(first) = changed.first().cloned() {
             let (loader, renewal) = (Arc::clone(&self.loader), Arc::clone(renewal));
             tasks.push(Task {
                 path: first,
                 run: Box::new(move || {
                     let _ = renewal.set(loader.renew(&changed));
-                    Finished::Helpers
+                    Finished::Nothing
                 }),
             });
         }
         for load in loads {
             let path = load.path().to_owned();
+            // What a load of other bytes gives, which still runs, counts no more.
+            files.loading.abandon(&path, None);
+            let number = files.loading.number();
+            ordered.insert(path.clone(), (number, Running::of(&load)));
             let (is_stale, renewals) = (files.stale.contains(&path), files.renewals.clone());
             let loader = Arc::clone(&self.loader);
             tasks.push(Task {
@@ -229,9 +304,9 @@ impl<L: Loader> Registry<L> {
                 run: Box::new(move || {
                     let pending: Vec<_> = renewals.iter().filter(|pending| !pending.is_done()).collect();
                     if is_stale && !pending.is_empty() {
-                        return Finished::TooEarly { imported: None };
+                        return Finished::TooEarly { imported: None, number };
                     }
-                    let finished = Finished::run(load, &*loader);
+                    let finished = Finished::run(load, number, &*loader);
                     // What a new file imports is known now: it may have got a module that is being renewed.
                     if pending.iter().any(|pending| finished.depends_on_any(&pending.changed)) {
                         return finished.too_early();
@@ -249,24 +324,31 @@ impl<L: Loader> Registry<L> {
                 registry.came_late(path, finished);
             }
         };
-        match tasks::run(tasks, late) {
+        match tasks::run(tasks, self.main(), late) {
             Ok(outcome) => {
-                files.loading.extend(ordered.into_iter().filter(|(path, _)| outcome.late.contains(path)));
+                for (_, (number, running)) in
+                    ordered.into_iter().filter(|(path, _)| outcome.late.contains(path))
+                {
+                    files.loading.runs_on(number, running);
+                }
                 for (path, finished) in outcome.done {
                     files.take_in(path, finished, report);
                 }
                 for path in &outcome.late {
                     tracing::info!(
                         target: "wshost.reload",
-                        "{} takes long to load; it is served once it has",
+                        "{} takes long to load; it is served once it has, and loaded anew when it is saved",
                         path.display()
                     );
                 }
             }
-            Err(error) => tracing::error!(
-                target: "wshost.reload",
-                "cannot start a thread to load handlers: {error}; the next change or SIGHUP tries again"
-            ),
+            Err(error) => {
+                report.looks_at_everything_again = true;
+                tracing::error!(
+                    target: "wshost.reload",
+                    "cannot start a thread to load handlers: {error}; it is tried again"
+                );
+            }
         }
     }
 
@@ -291,10 +373,12 @@ impl<L: Loader> Registry<L> {
     fn collect_late(&self, files: &mut Files<L>, report: &mut ReloadReport) {
         let late = mem::take(&mut *self.late.lock());
         for (path, finished) in late {
-            files.loading.remove(&path);
-            if !matches!(finished, Finished::Helpers) {
+            if let Some(number) = finished.number() {
                 // It may have changed since its load began. Helpers are looked at each time, and are no handlers.
                 files.again.insert(path.clone());
+                if !files.loading.end(number) {
+                    continue;
+                }
             }
             files.take_in(path, finished, report);
         }
@@ -302,10 +386,8 @@ impl<L: Loader> Registry<L> {
 
     /// Publishes what is known.
     fn conclude(&self, files: &mut Files<L>, report: &mut ReloadReport) {
-        for path in mem::take(&mut files.gone) {
-            if !files.handlers.contains_key(&path) {
-                self.loader.forget(&path);
-            }
+        if let Some(at) = files.loading.warn() {
+            report.look_again(at);
         }
         self.read_map(&mut files.map, report);
         self.publish(files, report);
@@ -314,12 +396,11 @@ impl<L: Loader> Registry<L> {
     /// The paths whose changes can change what is served. Waits for a reload that is under way.
     pub fn inputs(&self) -> Inputs {
         let files = self.files.lock();
-        let mut outside: Vec<PathBuf> =
-            files.handlers.values().flat_map(|state| state.links.iter().cloned()).collect();
+        let mut outside = self.tree.lock().links();
+        outside.extend(files.handlers.values().flat_map(|state| state.links.iter().cloned()));
         let helpers = files.handlers.values().flat_map(|state| &state.depends_on);
         for path in helpers.collect::<BTreeSet<_>>().into_iter().chain(&self.map_path) {
-            outside.extend(resource::link_chain(path));
-            outside.extend(resource::canonical_place(path));
+            outside.extend(resource::way(path));
         }
         outside.sort();
         outside.dedup();
@@ -328,7 +409,7 @@ impl<L: Loader> Registry<L> {
 
     /// Reads the alias file; one that cannot be read leaves the aliases as they were.
     fn read_map(&self, map: &mut MapState, report: &mut ReloadReport) {
-        let Some(path) = &self.map_path else { return };
+        let Some(path) = self.map_path.as_ref().filter(|_| !self.map_is_pipe) else { return };
         match read_regular(path) {
             Ok(bytes) => *map = MapState { file: MapFile::parse(path, &bytes), error: None },
             Err(error) => {
@@ -377,7 +458,14 @@ impl<L: Loader> Registry<L> {
             insert_alias(&mut handlers, alias, existing);
         }
         let old = self.snapshot();
-        let next = Snapshot { generation: old.generation + 1, handlers, broken, warnings, map_problems };
+        let next = Snapshot {
+            generation: old.generation + 1,
+            handlers,
+            broken,
+            loading: files.loading.slow(),
+            warnings,
+            map_problems,
+        };
         report.compare(&old, &next);
         if old.generation == 0 || !next.is_same(&old) {
             self.current.store(Arc::new(next));
@@ -389,14 +477,15 @@ impl<L: Loader> Registry<L> {
     }
 }
 
-/// The absolute path of the alias file, if it can be read.
-fn readable_file(path: &Path) -> Result<PathBuf, StartError> {
-    let fail = |source| StartError::File { option: MAP_FILE_OPTION, path: path.to_owned(), source };
-    read_regular(path).map_err(fail)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = fs::canonicalize(directory.unwrap_or(Path::new("."))).map_err(fail)?;
-    let name = path.file_name().ok_or_else(|| fail(io::ErrorKind::IsADirectory.into()))?;
-    Ok(directory.join(name))
+/// Sees that the alias file can be read, and reads it if it is a pipe, which it gives.
+fn open_map(path: &Path, map: &mut MapState) -> io::Result<bool> {
+    let is_pipe = fs::metadata(path)?.file_type().is_fifo();
+    if is_pipe {
+        map.file = MapFile::parse(path, &read_pipe(path)?);
+    } else {
+        read_regular(path)?;
+    }
+    Ok(is_pipe)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::handler::Handler;
 use super::history::{self, Reload};
@@ -28,6 +28,10 @@ pub struct ReloadReport {
     pub left_behind: usize,
     /// How long it took.
     pub took: Duration,
+    /// When some files have to be looked at again, whatever happens.
+    pub(super) again_at: Option<Instant>,
+    /// Whether all of them have to.
+    pub(super) looks_at_everything_again: bool,
 }
 
 impl ReloadReport {
@@ -35,6 +39,11 @@ impl ReloadReport {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.served_the_same() && self.failed.is_empty() && self.map_problems.is_empty()
+    }
+
+    /// There is something to look at again at this time.
+    pub(super) fn look_again(&mut self, at: Instant) {
+        self.again_at = self.again_at.into_iter().chain([at]).min();
     }
 
     fn served_the_same(&self) -> bool {

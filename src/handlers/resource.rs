@@ -8,7 +8,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Component, Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
@@ -80,7 +80,7 @@ pub(super) struct Candidate {
     pub(super) path: PathBuf,
     /// What it serves; `None` when its name makes no resource.
     pub(super) resource: Option<String>,
-    /// If it is a symbolic link: every path that it leads to, one link after the other.
+    /// If it is a symbolic link: every place on the way that it leads.
     pub(super) links: Vec<PathBuf>,
     /// What the path leads to.
     pub(super) content: Content,
@@ -95,14 +95,35 @@ pub(super) enum Content {
     Unreadable(String),
     /// Nothing that could ever be run, and why.
     Nothing(String),
+    /// Nothing, but a link that leads to where a file may be in a moment; and what that means.
+    Away(String),
 }
 
-/// The directories that handlers come from, in canonical form.
-#[derive(Debug, Clone)]
-pub struct HandlerTree {
-    /// Resources are counted from here.
+/// What `--websock-handlers` and `--scan-dir` name, from the root of the file system on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Directories {
     root: PathBuf,
-    /// Files are looked for from here; `root` or below it.
+    scan: PathBuf,
+}
+
+/// What a look at the tree finds.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) candidates: Vec<Candidate>,
+    /// The directories that could not be read, with the reason.
+    pub(super) unreadable: Vec<(PathBuf, String)>,
+    /// Whether some could not be read at this moment.
+    pub(super) is_incomplete: bool,
+}
+
+/// The directories that handlers come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlerTree {
+    /// The two directories as they were named; links on the way to them may be switched.
+    named: Directories,
+    /// Resources are counted from here. In canonical form.
+    root: PathBuf,
+    /// Files are looked for from here; `root` or below it. In canonical form.
     scan: PathBuf,
     /// Whether links to files outside `root` count.
     allow_outside_root: bool,
@@ -123,8 +144,28 @@ impl HandlerTree {
         if !scan.starts_with(&root) {
             return Err(StartError::ScanOutsideRoot { scan, root });
         }
-        fs::read_dir(&scan).map_err(|source| StartError::Directory { option, path: scan.clone(), source })?;
-        Ok(Self { root, scan, allow_outside_root: config.allow_outside_root })
+        let fail = |source| StartError::Directory { option, path: scan.clone(), source };
+        fs::read_dir(&scan).map_err(fail)?;
+        let named = Directories {
+            root: path::absolute(&config.root).map_err(fail)?,
+            scan: path::absolute(&config.scan).map_err(fail)?,
+        };
+        Ok(Self { named, root, scan, allow_outside_root: config.allow_outside_root })
+    }
+
+    /// The tree that the same names lead to now; `None`: the same one, or none at all.
+    pub(super) fn switched(&self) -> Option<Self> {
+        let root = fs::canonicalize(&self.named.root).ok()?;
+        let scan = fs::canonicalize(&self.named.scan).ok()?;
+        let other = Self { root, scan, ..self.clone() };
+        (other != *self && other.scan.starts_with(&other.root) && other.scan.is_dir()).then_some(other)
+    }
+
+    /// Every link on the ways to the two directories.
+    pub(super) fn links(&self) -> Vec<PathBuf> {
+        let mut links = [way(&self.named.root), way(&self.named.scan)].concat();
+        links.retain(|place| *place != self.root && *place != self.scan);
+        links
     }
 
     /// The directory that files are looked for in, in canonical form.
@@ -137,34 +178,34 @@ impl HandlerTree {
     /// could not be read, with the reason.
     ///
     /// pywebsocket: links to files count, links to directories are not followed.
-    pub(super) fn scan(&self) -> (Vec<Candidate>, Vec<(PathBuf, String)>) {
+    pub(super) fn scan(&self) -> Found {
         self.scan_below(&self.scan)
     }
 
     /// As [`Self::scan`], below one directory only.
-    pub(super) fn scan_below(&self, directory: &Path) -> (Vec<Candidate>, Vec<(PathBuf, String)>) {
+    pub(super) fn scan_below(&self, directory: &Path) -> Found {
         let files_first = |a: &DirEntry, b: &DirEntry| {
             (a.file_type().is_dir(), a.file_name()).cmp(&(b.file_type().is_dir(), b.file_name()))
         };
-        let mut candidates = Vec::new();
-        let mut unreadable = Vec::new();
+        let mut found = Found::default();
         for entry in WalkDir::new(directory).follow_links(false).sort_by(files_first) {
             match entry {
                 Ok(entry) if is_handler_name(entry.file_name()) => {
-                    candidates.extend(self.candidate(entry.path()));
+                    found.candidates.extend(self.candidate(entry.path()));
                 }
                 Ok(_) => {}
                 Err(error) => {
                     let path = error.path().unwrap_or(directory).to_owned();
-                    let source = io::Error::from(error);
                     // What went away while we looked is no trouble.
-                    if source.kind() != io::ErrorKind::NotFound {
-                        unreadable.push((path, cannot_be_read(&system_text(&source))));
+                    match plain(error) {
+                        source if source.kind() == io::ErrorKind::NotFound => {}
+                        source if is_shortage(&source) => found.is_incomplete = true,
+                        source => found.unreadable.push((path, cannot_be_read(&source))),
                     }
                 }
             }
         }
-        (candidates, unreadable)
+        found
     }
 
     /// What is at `path` now; `None` when nothing is, or a directory, or a file that must not count.
@@ -178,7 +219,7 @@ impl HandlerTree {
                     tracing::debug!("Canonical path of {} is not under root directory", path.display());
                     return None;
                 }
-                (link_chain(path), link_content(path)?)
+                (way(path).split_off(1), link_content(path)?)
             }
             Ok(metadata) => (Vec::new(), file_content(&metadata)),
             Err(error) if is_absent(&error) => return None,
@@ -214,7 +255,7 @@ fn link_content(path: &Path) -> Option<Content> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => None,
         Ok(metadata) => Some(file_content(&metadata)),
-        Err(error) if is_absent(&error) => Some(Content::Nothing(
+        Err(error) if is_absent(&error) => Some(Content::Away(
             "is a symbolic link to a file that is not there; repair or remove the link".to_owned(),
         )),
         Err(error) => Some(Content::Unreadable(cannot_be_read(&error))),
@@ -236,48 +277,63 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
 }
 
 /// The text for a file or directory that the system does not let us read.
-pub(super) fn cannot_be_read(error: &dyn std::fmt::Display) -> String {
-    format!("cannot be read: {error}; check its permissions")
+pub(super) fn cannot_be_read(error: &io::Error) -> String {
+    let help = if is_shortage(error) {
+        "it is tried again (raise ulimit -n)"
+    } else if error.raw_os_error().is_none() {
+        "put source text there"
+    } else {
+        "check its permissions"
+    };
+    format!("cannot be read: {error}; {help}")
+}
+
+/// Whether `error` says that the system has nothing left to read files with at this moment.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
+/// Whether files cannot be opened at this moment, whatever they are.
+pub(super) fn is_short_of_descriptors() -> bool {
+    fs::File::open("/").is_err_and(|error| is_shortage(&error))
 }
 
 /// What the system said, without what walkdir puts around it.
-fn system_text(error: &io::Error) -> String {
-    error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<walkdir::Error>())
-        .and_then(walkdir::Error::io_error)
-        .map_or_else(|| error.to_string(), ToString::to_string)
+fn plain(error: walkdir::Error) -> io::Error {
+    let code = error.io_error().and_then(io::Error::raw_os_error);
+    code.map_or_else(|| error.into(), io::Error::from_raw_os_error)
 }
 
-/// Every path that the link `path` leads to, itself not included: the target, and if that is a link, its target,
-/// and so on. Directories are canonical, so that the paths are those that the file watcher reports.
-pub(super) fn link_chain(path: &Path) -> Vec<PathBuf> {
-    let mut chain = Vec::new();
-    let mut link = path.to_owned();
-    while let Ok(target) = fs::read_link(&link) {
-        let target = link.parent().map_or_else(|| target.clone(), |directory| directory.join(&target));
-        let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else { break };
-        let Some(directory) = canonical_as_far_as_it_exists(directory) else { break };
-        link = directory.join(name);
-        chain.push(link.clone());
-        if chain.len() == MAX_LINKS {
-            break;
+/// Every place that the way along `path` leads through: each symbolic link on it, be it in the middle or at its end, and
+/// where it ends. Their folders are canonical as far as they exist, so that the places are those that the file
+/// watcher reports.
+pub(super) fn way(path: &Path) -> Vec<PathBuf> {
+    let mut way = Vec::new();
+    let mut here = PathBuf::new();
+    let mut rest: Vec<PathBuf> = steps(path);
+    while let Some(step) = rest.pop() {
+        if step.as_os_str() == ".." {
+            here.pop();
+            continue;
         }
+        // One that begins with a slash begins anew.
+        here.push(step);
+        let Ok(target) = fs::read_link(&here) else { continue };
+        way.push(here.clone());
+        if way.len() == MAX_LINKS {
+            return way;
+        }
+        here.pop();
+        rest.extend(steps(&target));
     }
-    chain
+    way.push(here);
+    way
 }
 
-/// `path` with its directory in canonical form, as the file watcher reports it.
-pub(super) fn canonical_place(path: &Path) -> Option<PathBuf> {
-    Some(canonical_as_far_as_it_exists(path.parent()?)?.join(path.file_name()?))
-}
-
-/// `directory` with what is there of it in canonical form.
-fn canonical_as_far_as_it_exists(directory: &Path) -> Option<PathBuf> {
-    directory.ancestors().find_map(|there| {
-        let missing = directory.strip_prefix(there).ok()?;
-        Some(fs::canonicalize(there).ok()?.join(missing))
-    })
+/// The parts of a path, the last one first.
+fn steps(path: &Path) -> Vec<PathBuf> {
+    let parts = path.components().filter(|part| *part != Component::CurDir);
+    parts.map(|part| PathBuf::from(part.as_os_str())).rev().collect()
 }
 
 #[cfg(test)]
@@ -360,7 +416,7 @@ mod tests {
         let config = HandlersConfig { scan: place.path("sub"), ..place.config.clone() };
         let tree = HandlerTree::open(&config).unwrap();
         assert_eq!(tree.scan_dir(), place.path("sub"));
-        let (candidates, _) = tree.scan();
+        let Found { candidates, .. } = tree.scan();
         let resources: Vec<_> = candidates.iter().map(|found| found.resource.as_deref()).collect();
         assert_eq!(resources, [Some("/sub/b")]);
     }
@@ -388,10 +444,10 @@ mod tests {
     fn what_cannot_be_read_is_told_but_what_is_not_there_is_not() {
         let place = Place::with(&[("plain.py", "")]);
         let tree = HandlerTree::open(&place.config).unwrap();
-        let (candidates, unreadable) = tree.scan_below(&place.path("gone"));
+        let Found { candidates, unreadable, .. } = tree.scan_below(&place.path("gone"));
         assert!(candidates.is_empty() && unreadable.is_empty(), "{unreadable:?}");
         let inside = place.path("plain.py/inside");
-        let (candidates, unreadable) = tree.scan_below(&inside);
+        let Found { candidates, unreadable, .. } = tree.scan_below(&inside);
         assert!(candidates.is_empty());
         let reason = "cannot be read: Not a directory (os error 20); check its permissions".to_owned();
         assert_eq!(unreadable, [(inside, reason)]);
@@ -412,22 +468,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_place_is_told_with_its_directory_in_canonical_form() {
-        let place = Place::with(&[("../real/c", "")]);
-        symlink("real", place.path("../alias")).unwrap();
-        assert_eq!(canonical_place(&place.path("../alias/c")), Some(place.path("../real/c")));
-        assert_eq!(canonical_place(&place.path("../alias/gone/c")), Some(place.path("../real/gone/c")));
-        assert_eq!(canonical_place(Path::new("/")), None);
-    }
-
     fn found(place: &Place) -> Vec<(String, &'static str)> {
-        let (candidates, unreadable) = HandlerTree::open(&place.config).unwrap().scan();
+        let Found { candidates, unreadable, .. } = HandlerTree::open(&place.config).unwrap().scan();
         assert_eq!(unreadable, []);
         let kind = |content: &Content| match content {
             Content::File(_) => "file",
             Content::Unreadable(_) => "unreadable",
-            Content::Nothing(_) => "nothing",
+            Content::Nothing(_) | Content::Away(_) => "nothing",
         };
         let name = |path: &Path| path.strip_prefix(&place.root).unwrap().display().to_string();
         candidates.iter().map(|c| (name(&c.path), kind(&c.content))).collect()
@@ -480,17 +527,35 @@ mod tests {
     }
 
     #[test]
-    fn tells_every_step_of_a_chain_of_links() {
+    fn tells_every_link_on_a_way_and_its_end() {
         let place = Place::with(&[("../real/c", ""), ("../far/x", "")]);
         symlink("../real/b", place.path("a_wsh.py")).unwrap();
         symlink(place.path("../alias").join("c"), place.path("../real/b")).unwrap();
         symlink("real", place.path("../alias")).unwrap();
-        let chain = link_chain(&place.path("a_wsh.py"));
-        assert_eq!(chain, [place.path("../real/b"), place.path("../real/c")]);
-        symlink("../gone/away/c", place.path("gone_wsh.py")).unwrap();
-        assert_eq!(link_chain(&place.path("gone_wsh.py")), [place.path("../gone/away/c")]);
+        let links = ["a_wsh.py", "../real/b", "../alias", "../real/c"].map(|name| place.path(name));
+        assert_eq!(way(&place.path("a_wsh.py")), links);
+        symlink("../alias/../gone/./away/c", place.path("gone_wsh.py")).unwrap();
+        let gone = ["gone_wsh.py", "../alias", "../gone/away/c"].map(|name| place.path(name));
+        assert_eq!(way(&place.path("gone_wsh.py")), gone);
         symlink("loop", place.path("loop")).unwrap();
-        assert_eq!(link_chain(&place.path("loop")).len(), MAX_LINKS);
-        assert_eq!(link_chain(&place.path("../real/c")), [] as [PathBuf; 0]);
+        assert_eq!(way(&place.path("loop")).len(), MAX_LINKS);
+        assert_eq!(way(&place.path("../real/c")), [place.path("../real/c")]);
+        assert_eq!(way(Path::new("/")), [Path::new("/")]);
+    }
+
+    #[test]
+    fn a_tree_whose_link_is_switched_is_another_one() {
+        let mut place = Place::with(&[("../one/h/a_wsh.py", ""), ("../two/h/a_wsh.py", "")]);
+        symlink("one", place.path("../current")).unwrap();
+        place.config.root = place.path("../current/h");
+        place.config.scan = place.path("../current/h");
+        let tree = HandlerTree::open(&place.config).unwrap();
+        assert_eq!(tree.scan_dir(), place.path("../one/h"));
+        assert!(tree.switched().is_none());
+        assert_eq!(tree.links(), [place.path("../current"), place.path("../current")]);
+        fs::remove_file(place.path("../current")).unwrap();
+        assert!(tree.switched().is_none(), "there is none");
+        symlink("two", place.path("../current")).unwrap();
+        assert_eq!(tree.switched().unwrap().scan_dir(), place.path("../two/h"));
     }
 }

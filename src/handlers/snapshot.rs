@@ -4,10 +4,10 @@
 //! old one as it is. Must not import pyo3 or tokio.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::handler::{Broken, Handler};
+use super::handler::{Broken, Handler, Slow};
 use super::map_file::MapProblem;
 use super::resource;
 use crate::handover::UriFragmentError;
@@ -18,6 +18,8 @@ pub struct Snapshot<S> {
     pub(super) generation: u64,
     pub(super) handlers: BTreeMap<String, Arc<Handler<S>>>,
     pub(super) broken: Vec<Broken>,
+    /// Files of which a version takes long to load.
+    pub(super) loading: BTreeMap<PathBuf, Slow>,
     pub(super) warnings: Vec<String>,
     pub(super) map_problems: Vec<MapProblem>,
 }
@@ -28,6 +30,7 @@ impl<S> Snapshot<S> {
             generation: 0,
             handlers: BTreeMap::new(),
             broken: Vec::new(),
+            loading: BTreeMap::new(),
             warnings: Vec::new(),
             map_problems: Vec::new(),
         }
@@ -62,6 +65,7 @@ impl<S> Snapshot<S> {
             generation: self.generation + 1,
             handlers,
             broken: self.broken.clone(),
+            loading: self.loading.clone(),
             warnings: self.warnings.clone(),
             map_problems: self.map_problems.clone(),
         })
@@ -96,6 +100,7 @@ impl<S> Snapshot<S> {
         self.handlers.len() == other.handlers.len()
             && self.handlers.iter().zip(&other.handlers).all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1))
             && self.warnings == other.warnings
+            && self.loading == other.loading
             && self.map_problems == other.map_problems
     }
 

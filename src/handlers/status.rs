@@ -26,6 +26,8 @@ pub struct HandlerStatus {
     pub digest: Option<Digest>,
     /// Why the file as it is now does not load.
     pub error: Option<LoadError>,
+    /// Since when a version of it has been loading that takes long.
+    pub loading_since: Option<SystemTime>,
     /// Connections that run the version that serves now.
     pub open_connections: usize,
     /// Connections that run earlier versions.
@@ -52,6 +54,7 @@ impl<S> Snapshot<S> {
                 version: handler.version,
                 digest: Some(handler.digest),
                 error: handler.error.clone(),
+                loading_since: None,
                 open_connections: handler.usage.current(),
                 old_connections: handler.usage.earlier(),
                 depends_on: handler.depends_on.clone(),
@@ -65,10 +68,30 @@ impl<S> Snapshot<S> {
             version: 0,
             digest: None,
             error: Some(broken.error.clone()),
+            loading_since: None,
             open_connections: 0,
             old_connections: 0,
             depends_on: broken.depends_on.clone(),
         }));
+        for (path, loading) in &self.loading {
+            if let Some(known) = all.iter_mut().find(|known| known.path == *path) {
+                known.loading_since = Some(loading.since);
+                continue;
+            }
+            all.push(HandlerStatus {
+                path: path.clone(),
+                resource: loading.resource.clone(),
+                aliases: Vec::new(),
+                loaded_at: None,
+                version: 0,
+                digest: None,
+                error: None,
+                loading_since: Some(loading.since),
+                open_connections: 0,
+                old_connections: 0,
+                depends_on: Vec::new(),
+            });
+        }
         all.sort_by(|a, b| a.path.cmp(&b.path));
         all
     }

@@ -1,7 +1,7 @@
 //! Loads files on threads of their own, one after the other, so that one whose code does not come back holds up
 //! nobody else.
 //!
-//! A batch is worked off by one thread, `wsh-load`. When a load takes longer than [`SET_ASIDE_AFTER`], the batch goes
+//! A batch is worked off by one thread: the main thread, if it has nothing else to do, or one named `wsh-load`. When a load takes longer than [`SET_ASIDE_AFTER`], the batch goes
 //! on without it on another thread; what it gives in the end comes later. Must not import pyo3 or tokio.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -13,6 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+
+use super::main_thread::{Job, MainThread};
 
 /// How long the others wait for one load. Imports take milliseconds; what needs longer most likely waits for
 /// something.
@@ -52,6 +54,7 @@ struct State<T> {
 /// An error: no thread could be had; nothing more of the batch runs.
 pub(super) fn run<T: Send + 'static>(
     tasks: Vec<Task<T>>,
+    main: Option<&MainThread>,
     late: impl Fn(PathBuf, T) + Send + Sync + 'static,
 ) -> io::Result<Outcome<T>> {
     let batch = Arc::new(Batch {
@@ -86,10 +89,15 @@ pub(super) fn run<T: Send + 'static>(
                 let number = state.worker;
                 started = Some(number);
                 let (batch, late) = (Arc::clone(&batch), Arc::clone(&late));
-                thread::Builder::new()
-                    .name("wsh-load".to_owned())
-                    .stack_size(STACK_SIZE)
-                    .spawn(move || work(&batch, number, &*late))?;
+                let job: Job = Box::new(move || work(&batch, number, &*late));
+                let refused = match main {
+                    Some(main) => main.give(job).err(),
+                    None => Some(job),
+                };
+                if let Some(job) = refused {
+                    let thread = thread::Builder::new().name("wsh-load".to_owned());
+                    thread.stack_size(STACK_SIZE).spawn(job)?;
+                }
             }
         }
     }

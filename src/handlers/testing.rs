@@ -69,7 +69,8 @@ impl StubLoader {
         self.shared.overlaps.load(Ordering::SeqCst)
     }
 
-    /// Makes the next load of a file of this name, or its next renewal as a helper, stop at its beginning.
+    /// Makes the next load of a file of this name, or its next renewal as a helper, stop at its beginning; for
+    /// `x.gone`, what tells the file `x.py` that it is gone.
     pub fn block(&self, file: &'static str) -> Blocked {
         let (reached, reached_receiver) = mpsc::channel();
         let (open_sender, open) = mpsc::channel();
@@ -117,7 +118,10 @@ impl Loader for StubLoader {
         }
     }
 
-    fn forget(&self, _: &Path) {}
+    fn forget(&self, path: &Path) -> Box<dyn FnOnce() + Send> {
+        let (loader, path) = (self.clone(), path.with_extension("gone"));
+        Box::new(move || loader.pass_gate(&path))
+    }
 }
 
 /// A directory `handlers` in a directory of the test's own.

@@ -29,5 +29,5 @@ pub use framing::{FramingError, RequestBody, request_body};
 pub use head::{HeadError, HeadParser, Rejection, RequestHead};
 pub use policy::{PolicyError, PolicySource, TargetError, unauthorized};
 pub use response::{Delivery, write_response};
-pub use root::read_regular;
+pub use root::{read_pipe, read_regular};
 pub use target::{Target, parse_target};

@@ -4,7 +4,7 @@
 //! and what is to be known is asked of it. Must not import tokio or pyo3.
 
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -56,22 +56,43 @@ impl Root<'_> {
     }
 }
 
-/// Reads the regular file `path`. An error for anything else: a pipe would wait, a device may have no end.
+/// No file of text is larger: what is has been filled by mistake, and would fill our memory.
+pub const MAX_TEXT: u64 = 64 << 20;
+
+/// Reads the regular file `path`. An error for anything else: a pipe would wait, a device may have no end; and for one
+/// of more than [`MAX_TEXT`] bytes.
 pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mut file = File::from(openat(CWD, path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
+    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
+    if metadata.len() > MAX_TEXT {
+        return Err(too_large());
+    }
+    read_text(&file)
+}
+
+/// Reads the pipe `path` to its end, which comes when nobody writes to it any more. An error as for [`read_regular`].
+pub fn read_pipe(path: &Path) -> io::Result<Vec<u8>> {
+    read_text(&File::open(path)?)
+}
+
+/// Whoever has written much less may have written more by now.
+fn read_text(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut file, &mut bytes)?;
-    Ok(bytes)
+    file.take(MAX_TEXT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_TEXT { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn too_large() -> io::Error {
+    io::Error::other(format!("it is larger than {} MiB", MAX_TEXT >> 20))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::Read as _;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
 

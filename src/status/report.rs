@@ -72,7 +72,8 @@ fn error(error: &LoadError) -> Value {
 
 fn handler(handler: &HandlerStatus) -> Value {
     let state = match (&handler.error, handler.loaded_at) {
-        (None, _) => "serving",
+        (None, Some(_)) => "serving",
+        (None, None) => "loading",
         (Some(_), Some(_)) => "serving its last good version",
         (Some(_), None) => "failed",
     };
@@ -86,6 +87,7 @@ fn handler(handler: &HandlerStatus) -> Value {
         "loaded_at": handler.loaded_at.map(millis),
         "sha256": digest,
         "error": handler.error.as_ref().map(error),
+        "loading_since": handler.loading_since.map(millis),
         "open_connections": handler.open_connections,
         "old_connections": handler.old_connections,
         "depends_on": handler.depends_on.iter().map(|path| path.to_string_lossy()).collect::<Value>(),

@@ -1,11 +1,14 @@
 """Random file operations, and after each few of them: is served what must be served?
 
 The seed is fixed. `WSHOST_SOAK_SEED` and `WSHOST_SOAK_OPERATIONS` take others; the output names them.
+`WSHOST_SOAK_QUEUE` makes the system keep no more than so many events, so that the server loses some. It
+holds for the whole machine meanwhile.
 """
 
 import os
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
@@ -14,6 +17,8 @@ from serving import Server, Start, wait_until, write
 
 OPERATIONS = int(os.environ.get("WSHOST_SOAK_OPERATIONS", "2000"))
 SEED = int(os.environ.get("WSHOST_SOAK_SEED", "5"))
+QUEUE = os.environ.get("WSHOST_SOAK_QUEUE")
+QUEUE_SETTING = Path("/proc/sys/fs/inotify/max_queued_events")
 BATCH = 12
 
 GOOD = """
@@ -91,10 +96,38 @@ class Tree:
         new.symlink_to(target)
         new.replace(path)
 
+    def switched(self) -> Path:
+        """A handler that is a link through a link."""
+        return self.root / "switched_wsh.py"
+
+    def switch(self) -> None:
+        """Makes the link in the middle of its way lead elsewhere, and removes what was there."""
+        path, current = self.switched(), self.outside / "current"
+        release = write(self.outside, f"release{self.versions}/s.py", self.source(path)).parent
+        old = current.resolve() if current.exists() else None
+        new = self.outside / "current.new"
+        new.symlink_to(release.name)
+        new.replace(current)
+        if old:
+            shutil.rmtree(old)
+        if not path.is_symlink():
+            path.symlink_to(current / "s.py")
+
+    def storm(self) -> None:
+        """Makes many folders, and removes them."""
+        storm = self.root / "storm"
+        for number in range(80):
+            write(storm, f"{number}/deep/x", "")
+        shutil.rmtree(storm)
+
+    def one(self) -> Optional[Path]:
+        """Some file that is there and may be moved."""
+        held = sorted(path for path in self.held if path != self.switched())
+        return self.random.choice(held) if held else None
+
     def unlink(self) -> None:
         """Removes a file."""
-        if self.held:
-            path = self.random.choice(sorted(self.held))
+        if path := self.one():
             path.unlink()
             self.gone(path)
 
@@ -106,7 +139,7 @@ class Tree:
     def move(self) -> None:
         """Gives a file the name of another."""
         path = self.path()
-        if self.held and (old := self.random.choice(sorted(self.held))) != path:
+        if (old := self.one()) and old != path:
             path.parent.mkdir(parents=True, exist_ok=True)
             old.replace(path)
             held = self.held[path] = self.held[old]
@@ -147,7 +180,10 @@ class Tree:
     def step(self) -> None:
         """One operation."""
         operations = [self.in_place, self.rename_over, self.link, self.unlink, self.move, self.drop]
-        self.random.choice([*operations, *operations, self.move_folder, self.helper])()
+        rare = [self.move_folder, self.helper, self.switch]
+        self.random.choice(
+            [*operations, *operations, *rare] if self.random.random() > 0.02 else [self.storm]
+        )()
 
     def is_right(self, path: Path, answer: Answer, before: Answer) -> bool:
         """Whether a path may be answered like this, if it was answered like that before the batch."""
@@ -191,13 +227,26 @@ def ask(server: Server, root: Path, path: Path) -> Answer:
         return client.frame().payload.decode(), client.frame().payload.decode()
 
 
+@pytest.fixture(autouse=True)
+def small_queue() -> Iterator[None]:
+    """Events are lost soon, if that is asked for."""
+    before = QUEUE_SETTING.read_text() if QUEUE else ""
+    try:
+        if QUEUE:
+            QUEUE_SETTING.write_text(QUEUE)
+        yield
+    finally:
+        if QUEUE:
+            QUEUE_SETTING.write_text(before)
+
+
 @pytest.mark.timeout(400)
 def test_what_is_served_is_what_is_there(start: Start, tmp_path: Path) -> None:
     print(f"WSHOST_SOAK_SEED={SEED} WSHOST_SOAK_OPERATIONS={OPERATIONS}")
     root, outside = tmp_path / "root", tmp_path / "outside"
     root.mkdir()
     tree = Tree(root, outside, SEED)
-    server = start("--allow-handlers-outside-root-dir", root=root)
+    server = start("--log-level", "fine", "--allow-handlers-outside-root-dir", root=root)
     served: dict[Path, Answer] = {}
     for done in range(0, OPERATIONS, BATCH):
         for _ in range(min(BATCH, OPERATIONS - done)):
@@ -219,6 +268,7 @@ def test_what_is_served_is_what_is_there(start: Start, tmp_path: Path) -> None:
                 raise
         tree.end_batch()
     assert tree.versions > OPERATIONS / 4
+    print(f"{server.log.text.count('watched anew')} times watched anew")
 
 
 def test_what_loads_late_may_be_the_last_good_version(tmp_path: Path) -> None:

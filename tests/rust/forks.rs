@@ -79,6 +79,7 @@ const RENEWED: &[(&str, &str, &str)] = &[
 const THREAD_LOCAL: &[(&str, &str)] = &[
     ("bridge/python/refusals.rs", "HAS_TOLD"),
     ("threads/stack.rs", "IS_OURS"),
+    ("panics.rs", "IS_QUIET"),
     ("locks.rs", "LOCKS"),
     ("locks.rs", "TURNS"),
     ("shutdown/signals.rs", "BLOCKED"),

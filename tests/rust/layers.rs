@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "replay",
             "scaffold",
             "server",
+            "shutdown",
             "status",
             "wire",
         ],
@@ -82,7 +83,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// The same for the two parts that stand between the server and Python.
 const MAY_USE_BETWEEN: &[(&str, &[&str])] = &[
     ("handover", &["http", "trace"]),
-    ("handlers", &["handover", "http"]),
+    ("handlers", &["handover", "http", "panics"]),
     (
         "bridge",
         &[

@@ -64,7 +64,10 @@ impl Loader for PythonLoader {
                 let replaced = sourced(py, path, source)?;
                 match suite(&replaced.module) {
                     Ok(suite) => {
-                        replaced.announce(py);
+                        // Not for one that took so long that a later version has its place.
+                        if replaced.is_current(py) {
+                            replaced.announce(py);
+                        }
                         Ok(suite)
                     }
                     Err(error) => {
@@ -88,14 +91,20 @@ impl Loader for PythonLoader {
         })
     }
 
-    fn forget(&self, path: &Path) {
-        attach_as_thread(|py| {
-            let forget = || {
-                let old = modules(py)?.call_method1("pop", (module_name(path), py.None()))?;
-                if old.is_none() { Ok(()) } else { call_hook(&old, UNLOAD_HOOK) }
-            };
-            logged(py, &format!("{}: {UNLOAD_HOOK} failed", path.display()), forget());
+    fn forget(&self, path: &Path) -> Box<dyn FnOnce() + Send> {
+        let what = format!("{}: {UNLOAD_HOOK} failed", path.display());
+        let old = attach_as_thread(|py| {
+            let old =
+                modules(py).and_then(|modules| modules.call_method1("pop", (module_name(path), py.None())));
+            logged(py, &what, old).map(Bound::unbind)
         });
+        Box::new(move || {
+            attach_as_thread(|py| {
+                if let Some(old) = old.map(|old| old.into_bound(py)).filter(|old| !old.is_none()) {
+                    logged(py, &what, call_hook(&old, UNLOAD_HOOK));
+                }
+            });
+        })
     }
 }
 
@@ -125,6 +134,9 @@ const KEEP: &str = "wshost_keep";
 const UNLOAD_HOOK: &str = "wshost_unload";
 /// Function of a handler's module, called with the module before it serves.
 const LOAD_HOOK: &str = "wshost_load";
+
+/// Global of a module that runs: the one whose place it takes.
+const PREVIOUS: &str = "__wshost_previous__";
 
 /// Helper modules that are imported anew until this is dropped.
 pub struct Renewal(Option<Py<PyAny>>);
@@ -187,11 +199,19 @@ pub fn source_handler_file(handler_definition: Bound<'_, PyAny>) -> PyResult<Sui
 
 /// A handler file's code failed: the reference's words, the traceback behind them in the same text.
 fn sourcing_failed(py: Python<'_>, error: &PyErr) -> LoadError {
+    let text = one_line(py, error);
+    let help = if MAIN_THREAD_ONLY.iter().any(|said| text.contains(said)) { MAIN_THREAD_HELP } else { "" };
     LoadError {
-        message: format!("Error in sourcing handler: {}", one_line(py, error)),
+        message: format!("Error in sourcing handler: {text}{help}"),
         traceback: Some(traceback(py, error)),
     }
 }
+
+/// What Python says of what it does on the main thread only.
+const MAIN_THREAD_ONLY: [&str; 2] = ["only works in main thread", "no current event loop in thread"];
+
+/// What to do then.
+const MAIN_THREAD_HELP: &str = "; this runs on the main thread only, where files load at the start: restart, or do it before the server starts";
 
 /// `NameError: name 'x' is not defined`.
 fn one_line(py: Python<'_>, error: &PyErr) -> String {
@@ -228,22 +248,42 @@ impl<'py> Replaced<'py> {
         let module = PyModule::new(py, &name)?;
         // As text, as Python's own importer has it; a `Path` would become a `pathlib.Path`.
         module.setattr("__file__", path.as_os_str())?;
-        let previous = Some(modules(py)?.call_method1("get", (&name,))?).filter(|module| !module.is_none());
+        let mut previous =
+            Some(modules(py)?.call_method1("get", (&name,))?).filter(|module| !module.is_none());
+        // One that still runs, because it takes long, is no version yet.
+        if let Some(before) =
+            previous.as_ref().map(|module| module.getattr_opt(PREVIOUS)).transpose()?.flatten()
+        {
+            previous = Some(before).filter(|module| !module.is_none());
+        }
+        module.setattr(PREVIOUS, &previous)?;
         modules(py)?.set_item(&name, &module)?;
         let replaced = Self { name, path: path.to_owned(), module, previous };
         if let Some(previous) = &replaced.previous {
             let what = format!("{}: {KEEP} names what cannot be kept", path.display());
             logged(py, &what, keep(previous, &replaced.module));
         }
-        if let Err(error) = execute(&replaced.module, source, path) {
+        let executed = execute(&replaced.module, source, path);
+        // An error: code of the file has deleted it.
+        let _ = replaced.module.delattr(PREVIOUS);
+        if let Err(error) = executed {
             replaced.undo(py);
             return Err(error);
         }
         Ok(replaced)
     }
 
+    /// Whether no other version of the file has been run since.
+    fn is_current(&self, py: Python<'py>) -> bool {
+        let current = modules(py).and_then(|modules| modules.call_method1("get", (&self.name,)));
+        current.is_ok_and(|current| current.is(&self.module))
+    }
+
     /// Puts the old module back.
     fn undo(&self, py: Python<'py>) {
+        if !self.is_current(py) {
+            return;
+        }
         let put_back = || match &self.previous {
             Some(previous) => modules(py)?.set_item(&self.name, previous),
             None => modules(py)?.del_item(&self.name),

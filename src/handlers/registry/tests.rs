@@ -331,17 +331,19 @@ fn a_load_that_begins_after_its_helper_has_changed_since_it_was_ordered_is_done_
     // As when the thread of the load does not get to run before it is set aside.
     let load = {
         let mut files = registry.files.lock();
-        files.loading.insert(path.clone(), SystemTime::now());
-        let candidate = registry.tree.candidate(&path).unwrap();
+        let candidate = registry.tree.lock().candidate(&path).unwrap();
         match file_state::examine(candidate, None, false) {
-            Examined::Load(load) => load,
+            Examined::Load(load) => {
+                files.loading.runs_on(0, Running::of(&load));
+                load
+            }
             _ => panic!("nothing to load"),
         }
     };
     place.write("h.py", "2");
     registry.refresh();
     let loads = place.loader.loads();
-    let finished = Finished::run(load, &place.loader);
+    let finished = Finished::run(load, 0, &place.loader);
     registry.came_late(path, finished);
     assert_eq!(text(&registry.snapshot(), "/b").as_deref(), Some("b needs h.py"));
     assert_eq!(place.loader.loads(), loads + 2, "it may have the old helper");
@@ -360,13 +362,13 @@ fn a_helper_that_changed_since_another_running_load_may_have_imported_it_is_rene
     place.write("b_wsh.py", "b needs h.py");
     let order = SystemTime::now() + Duration::from_secs(1);
     let mut files = registry.files.lock();
-    let candidate = registry.tree.candidate(&place.path("b_wsh.py")).unwrap();
+    let candidate = registry.tree.lock().candidate(&place.path("b_wsh.py")).unwrap();
     let Examined::Load(mut load) = file_state::examine(candidate, None, false) else { panic!("no load") };
     // Long after the helper was saved.
     load.since = order;
-    let finished = Finished::run(load, &place.loader);
+    let finished = Finished::run(load, 0, &place.loader);
     files.take_in(place.path("b_wsh.py"), finished, &mut ReloadReport::default());
-    assert_eq!(files.helpers.take_changed(), [place.path("h.py")]);
+    assert_eq!(files.helpers.take_changed().files, [place.path("h.py")]);
     drop(files);
     blocked.release();
 }

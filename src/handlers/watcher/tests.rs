@@ -1,11 +1,16 @@
 //! The watcher on real files and the system's own events. Every test waits for what must come about.
 
 use std::fs;
+use std::mem;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::super::snapshot::Snapshot;
 use super::super::testing::{Place, StubLoader, TEST_LIMIT, served, text};
+use super::super::watches::{Change, Event};
+use super::reloader::{Watching, Woken};
 use super::*;
 
 /// A place that is watched.
@@ -246,87 +251,68 @@ fn polls_when_told_to() {
     watched.wait_served(&[("/d/b", "b1")]);
 }
 
-#[test]
-fn knows_the_file_systems_without_events() {
-    assert_eq!(silent_file_system(Path::new("/proc")), None);
-    assert_eq!(silent_file_system(Path::new("/nothing/here")), None);
-}
-
 /// What would run on the thread, without the thread. The tree is watched.
 fn reloader(place: &Place, map: Option<&Path>) -> Reloader<StubLoader> {
     let config = HandlersConfig { map_file: map.map(Path::to_owned), ..place.config.clone() };
     let registry = Arc::new(Registry::open(&config, place.loader.clone()).unwrap_or_else(|e| panic!("{e}")));
-    let mut watches = Watches::open(&place.root).unwrap();
-    watches.renew(&place.root).unwrap();
-    // Its other end stays open: a closed one means stop.
-    let (inbox, messages) = io::pipe().unwrap();
-    mem::forget(messages);
-    Reloader {
-        inputs: registry.inputs(),
-        inbox,
-        watches: Some(watches),
-        scan: place.root.clone(),
-        registry,
-        delay: Duration::from_millis(1),
-        poll: FALLBACK_POLL,
-        directories: BTreeSet::new(),
-        dirty: BTreeSet::new(),
-        everything: false,
-    }
+    let mut reloader = Reloader::new(registry, &config, mpsc::channel());
+    reloader.rebuild_if_due();
+    reloader.inputs = reloader.registry.inputs();
+    reloader.delay = Duration::from_millis(1);
+    reloader.everything = false;
+    assert!(matches!(reloader.watching, Watching::Events(_)));
+    reloader
 }
 
 #[test]
 fn looks_only_at_events_that_can_matter() {
-    use Change::{Came, Went, Written};
+    use Change::{Came, Touched, Went, Written};
     let place = Place::with(&[("d/a_wsh.py", ""), ("d/__pycache__/x", ""), ("../conf/map.txt", "")]);
     let mut reloader = reloader(&place, Some(&place.path("../conf/map.txt")));
-    let file = |name: &str, change| Event::Changed { path: place.path(name), change, is_directory: false };
-    let folder = |name: &str, change| Event::Changed {
-        path: place.path(name).components().collect(),
-        change,
-        is_directory: true,
-    };
+    let event = |name: &str, change| Event::Changed { path: place.path(name).components().collect(), change };
     let table = [
-        (file("a_wsh.py", Came), true),
-        (file("d/a_wsh.py", Written), true),
-        (file("d/a_wsh.py", Went), true),
-        (file("d/A_WSH.PY", Came), true),
-        (file("../conf/map.txt", Written), true),
-        (file("../conf/map.txt", Came), true),
-        (folder("d", Came), true),
-        (folder("d", Went), true),
-        (folder("gone", Went), false),
-        (file("gone", Went), false),
-        (file("d/4913", Came), false),
-        (file("d/a_wsh.py~", Came), false),
-        (file("d/.a_wsh.py.swp", Came), false),
-        (file("d/.#a_wsh.py", Came), false),
-        (file("d/helper.py", Written), false),
-        (folder("d/__pycache__", Came), false),
-        (file("d/__pycache__/a_wsh.cpython-311.pyc", Came), false),
-        (folder("../conf", Came), true),
-        (file("../conf/other.txt", Written), false),
-        (file("../a_wsh.py", Came), false),
+        (event("a_wsh.py", Came), true),
+        (event("d/a_wsh.py", Written), true),
+        (event("d/a_wsh.py", Went), true),
+        (event("d/A_WSH.PY", Came), true),
+        (event("../conf/map.txt", Written), true),
+        (event("../conf/map.txt", Came), true),
+        (event("d", Came), true),
+        (event("d", Went), true),
+        (event("gone", Went), false),
+        (event("d/4913", Came), false),
+        (event("d/a_wsh.py~", Came), false),
+        (event("d/.a_wsh.py.swp", Came), false),
+        (event("d/.#a_wsh.py", Came), false),
+        (event("d/helper.py", Written), false),
+        (event("d/__pycache__", Came), false),
+        (event("d/__pycache__/a_wsh.cpython-311.pyc", Came), false),
+        (event("../conf", Came), true),
+        (event("../conf/other.txt", Written), false),
+        (event("../a_wsh.py", Came), false),
     ];
     for (event, matters) in table {
         let text = format!("{event:?}");
         assert_eq!(reloader.notice(event), matters, "{text}");
     }
-    assert_eq!(reloader.directories, BTreeSet::from([place.path("d"), place.path("gone")]));
+    assert!(mem::take(&mut reloader.has_new_folders));
     // A change of the permissions may show what was hidden.
-    reloader.directories.clear();
-    assert!(reloader.notice(folder("d", Written)));
-    assert_eq!(reloader.directories, BTreeSet::from([place.path("d")]));
-    // Another directory in the place of the tree, or of what it lies in.
-    for name in ["", "../"] {
-        (reloader.everything, reloader.directories) = (false, BTreeSet::new());
-        assert!(reloader.notice(folder(name, Came)));
-        assert!(reloader.everything && reloader.directories.contains(&place.root), "{name}");
+    assert!(reloader.notice(event("d", Touched)));
+    assert!(reloader.has_new_folders);
+    assert!(matches!(reloader.watching, Watching::Events(_)), "it was not in doubt");
+    // Another directory in the place of the tree, or of what it lies in; lost events; one that may be read now.
+    let doubts = [vec![event("", Came)], vec![event("../", Went)], vec![Event::Lost], vec![Event::Storm]];
+    let denied = vec![Event::Denied { path: place.path("d") }, event("d", Touched)];
+    for events in doubts.into_iter().chain([denied]) {
+        let text = format!("{events:?}");
+        let matters = events.into_iter().map(|event| reloader.notice(event)).last();
+        assert!(matters.unwrap() && matches!(reloader.watching, Watching::Anew(_)), "{text}");
+        reloader.watching = Watching::Anew(Instant::now());
+        reloader.reload();
+        assert!(matches!(reloader.watching, Watching::Events(_)), "{text}");
     }
-    // Lost events: look at everything.
-    (reloader.everything, reloader.directories) = (false, BTreeSet::new());
-    assert!(reloader.notice(Event::Lost));
-    assert!(reloader.everything && reloader.directories.contains(&place.root));
+    assert!(reloader.notice(Event::Full { reason: "no room".to_owned() }));
+    assert!(matches!(reloader.watching, Watching::Polling { retry_at: None }));
 }
 
 #[test]
@@ -335,8 +321,10 @@ fn watches_a_new_directory_before_it_reads_it() {
     let mut reloader = reloader(&place, None);
     place.write("d/b_wsh.py", "b1");
     let blocked = place.loader.block("b_wsh.py");
-    reloader.directories.insert(place.path("d"));
-    reloader.dirty.insert(place.path("d"));
+    while !reloader.has_new_folders {
+        assert_eq!(reloader.wait_until(Some(Instant::now() + TEST_LIMIT)), Woken::Events);
+        reloader.notice_events();
+    }
     thread::scope(|scope| {
         let reload = scope.spawn(|| reloader.reload());
         blocked.wait();
@@ -345,7 +333,8 @@ fn watches_a_new_directory_before_it_reads_it() {
         reload.join().unwrap();
     });
     while !reloader.dirty.contains(&place.path("d/c_wsh.py")) {
-        assert!(matches!(reloader.wait(Some(TEST_LIMIT)), Woken::Events), "it is not watched");
+        let woken = reloader.wait_until(Some(Instant::now() + TEST_LIMIT));
+        assert_eq!(woken, Woken::Events, "it is not watched");
         reloader.notice_events();
     }
 }
@@ -365,7 +354,7 @@ fn an_endless_stream_of_events_does_not_put_off_the_reload() {
             }
             settled.load(Ordering::Relaxed)
         });
-        assert!(reloader.settle());
+        assert!(reloader.settle(Instant::now()));
         settled.store(true, Ordering::Relaxed);
         assert!(flood.join().unwrap(), "it waited for the end of the events");
     });
