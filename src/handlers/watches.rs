@@ -3,24 +3,26 @@
 //! Events are hints. In doubt (events were lost, many folders went at once, the tree is another one) these watches are
 //! dropped and new ones made, and everything is looked at. Must not import pyo3 or tokio.
 //!
-//! - `mailbox` – what the system told, until somebody reads it
+//! - `mailbox` – what the system told, until somebody reads it; `refusal` – why it does not watch
 
 mod mailbox;
+mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use notify::{Config, ErrorKind, EventKindMask, PathOp, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{Config, EventKindMask, PathOp, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::registry::Inputs;
 use crate::panics;
-use mailbox::Mailbox;
 pub(super) use mailbox::{Change, Event};
+use mailbox::{MANY, Mailbox};
+pub(super) use refusal::Refused;
+use refusal::report_unwatched;
 
 /// What makes an event: all changes, and the end of writing, for what was written through a memory map shows in no
 /// other way. To open and to read are none: our own look at a large tree would fill the system's queue, and any
@@ -29,51 +31,6 @@ fn config() -> Config {
     let kinds = EventKindMask::CORE.union(EventKindMask::ACCESS_CLOSE);
     // What links lead to is watched by its own name: to follow them all takes ten times as long.
     Config::default().with_event_kinds(kinds).with_follow_symlinks(false)
-}
-
-/// When more watches than this have to end at once, all of them do: `notify` looks through all of its watches for each
-/// that it ends, which takes 8 s for 10,000.
-const MANY: usize = 48;
-
-/// Why the system does not watch.
-#[derive(Debug)]
-pub(super) struct Refused {
-    /// What the system said, and what to do where it is not plain.
-    pub(super) reason: String,
-    /// Whether it may be otherwise in a moment.
-    pub(super) is_passing: bool,
-}
-
-impl Refused {
-    /// `None`: not this place alone is meant.
-    fn of(error: &notify::Error) -> Option<Self> {
-        let raw = match &error.kind {
-            ErrorKind::MaxFilesWatch => Some(libc::ENOSPC),
-            ErrorKind::Io(error) => error.raw_os_error(),
-            _ => None,
-        };
-        let (reason, is_passing) = match raw? {
-            libc::ENOSPC => {
-                let limit = "the limit on watched directories is reached (raise fs.inotify.max_user_watches)";
-                (limit.to_owned(), false)
-            }
-            code @ (libc::EMFILE | libc::ENFILE) => (
-                format!(
-                    "{}: the limit on open files or on inotify instances is reached \
-                     (raise ulimit -n or fs.inotify.max_user_instances)",
-                    io::Error::from_raw_os_error(code)
-                ),
-                true,
-            ),
-            code @ libc::ENOMEM => (io::Error::from_raw_os_error(code).to_string(), true),
-            _ => return None,
-        };
-        Some(Self { reason, is_passing })
-    }
-
-    fn from_any(error: &notify::Error) -> Self {
-        Self::of(error).unwrap_or_else(|| Self { reason: error.to_string(), is_passing: true })
-    }
 }
 
 /// What is watched.
@@ -156,13 +113,11 @@ impl Watches {
         if self.mailbox.has_died() {
             return Ok(true);
         }
-        match Refused::of(&error) {
-            Some(refused) => Err(refused),
-            None => {
-                report_unwatched(scan, &error);
-                Ok(false)
-            }
+        if let Some(refused) = Refused::of(&error) {
+            return Err(refused);
         }
+        report_unwatched(scan, &error);
+        Ok(false)
     }
 
     /// Whether the tree is watched, or is not to be; otherwise it was not there.
@@ -290,27 +245,6 @@ fn identity(path: &Path) -> Option<Identity> {
         inode: metadata.ino(),
         has_other_names: metadata.nlink() > 1,
     })
-}
-
-/// Says that what is saved at `path` makes no event.
-fn report_unwatched(path: &Path, error: &notify::Error) {
-    let path = path.display();
-    let kind = match &error.kind {
-        // It went meanwhile.
-        ErrorKind::PathNotFound => return,
-        ErrorKind::Io(error) => error.kind(),
-        _ => io::ErrorKind::Other,
-    };
-    match kind {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {}
-        io::ErrorKind::PermissionDenied => {
-            tracing::debug!(target: "wshost.reload", "{path} is not watched: {error}");
-        }
-        _ => tracing::error!(
-            target: "wshost.reload",
-            "cannot watch {path} for changes: {error}; what is saved there is loaded late or not at all"
-        ),
-    }
 }
 
 #[cfg(test)]

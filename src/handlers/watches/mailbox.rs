@@ -12,7 +12,11 @@ use notify::ErrorKind;
 use notify::event::{EventKind, ModifyKind, RemoveKind, RenameMode};
 use parking_lot::{Condvar, Mutex};
 
-use super::{MANY, Refused, report_unwatched};
+use super::refusal::{Refused, report_unwatched};
+
+/// When more watches than this have to end at once, all of them do: `notify` looks through all of its watches for each
+/// that it ends, which takes 8 s for 10,000.
+pub(super) const MANY: usize = 48;
 
 /// More than [`MANY`] folders that go, each no later than this after the one before, end the watcher.
 const STORM: Duration = Duration::from_millis(100);
