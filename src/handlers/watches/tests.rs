@@ -167,11 +167,11 @@ fn the_watcher_ends_when_many_folders_go() {
 
 #[test]
 fn says_why_it_cannot_watch() {
-    let limit = Refused::of(&notify::Error::new(ErrorKind::MaxFilesWatch)).unwrap();
+    let limit = Refused::of(&notify::Error::new(notify::ErrorKind::MaxFilesWatch)).unwrap();
     assert!(limit.reason.contains("raise fs.inotify.max_user_watches") && !limit.is_passing);
-    let used_up = Refused::of(&notify::Error::io(io::Error::from_raw_os_error(libc::EMFILE))).unwrap();
+    let used_up = Refused::of(&notify::Error::io(std::io::Error::from_raw_os_error(libc::EMFILE))).unwrap();
     assert!(used_up.reason.contains("ulimit -n") && used_up.is_passing, "{}", used_up.reason);
-    assert!(Refused::of(&notify::Error::io(io::Error::from_raw_os_error(libc::EACCES))).is_none());
+    assert!(Refused::of(&notify::Error::io(std::io::Error::from_raw_os_error(libc::EACCES))).is_none());
 }
 
 #[test]
