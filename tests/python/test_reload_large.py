@@ -141,7 +141,7 @@ def test_a_large_tree(start: Start, tmp_path: Path) -> None:
     before, watched = cpu(server.process.pid), watches(server)
     part.rename(tmp_path / "away")
     wait_until(lambda: server.status(resource) == 404, "the end of what was moved away")
-    # With the last handler, the folder that it is a link to is not watched any more either, nor what lies there.
+    # With the last handler, the folder that it is a link to is watched no more, nor what lies there.
     rest = watched - size - 1 - HANDLERS
     wait_until(lambda: watches(server) == rest, "the end of its watches")
     (tmp_path / "away").rename(part)
