@@ -149,12 +149,19 @@ mod tests {
     }
 
     #[test]
+    fn the_first_field_has_none_to_be_folded_into() {
+        let head = "GET / HTTP/1.1\r\n Content-Length: 5\r\nHost: a\r\n\r\n";
+        assert!(body_of(head).is_err());
+    }
+
+    #[test]
     fn heads_that_can_be_read_in_two_ways() {
         for (fields, status) in [
             ("Content-Length: +5\r\n", 400),
             ("Content-Length: -5\r\n", 400),
             ("Content-Length: 0x5\r\n", 400),
             ("Content-Length: \r\n", 400),
+            ("no-colon\r\n", 400),
             ("Content-Length: -0\r\n", 400),
             ("Content-Length: 5_0\r\n", 400),
             ("Content-Length:\r\n 5\r\n", 400),

@@ -347,6 +347,22 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_a_hundred_says_so_in_http_1_1() {
+        for (protocol, field, expected) in [
+            ("HTTP/1.1", "Expect: 100-continue", true),
+            ("HTTP/1.2", "expect: 100-Continue ", true),
+            ("HTTP/1.0", "Expect: 100-continue", false),
+            ("HTTP/1.1", "Expect: 200-ok", false),
+            ("HTTP/1.1", "Accept: 100-continue", false),
+            ("HTTP/1.0", "Accept: x", false),
+        ] {
+            let head = parse(format!("PUT /a {protocol}\r\n{field}\r\n\r\n").as_bytes()).expect("a head");
+            assert_eq!(head.expects_continue(), expected, "{protocol} {field}");
+            assert_eq!(head.request_line(), format!("PUT /a {protocol}"));
+        }
+    }
+
+    #[test]
     fn one_parser_reads_one_head_after_the_other() {
         let mut input = BytesMut::from(&b"GET /a HTTP/1.1\n\nGET /b HTTP/1.1\n\n"[..]);
         let mut parser = HeadParser::default();

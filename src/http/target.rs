@@ -79,6 +79,7 @@ mod tests {
             ("ws://[::1]:80/a", Some("/a")),
             ("ws://[::1/a", None),
             ("ws://::1]/a", None),
+            ("ws://a]b/a", None),
             ("ws:///a", None),
             ("ws://:80/a", None),
             ("ws:/a", None),
