@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONHOME PYTHONPATH
 
 .PHONY: help serve test test-rust test-python test-browsers browsers test-newest test-pythons test-bench test-release installed bench \
-	bench-reload lint fmt wheel package venv clean rust soak stress audit fuzz miri conformance
+	bench-reload lint fmt wheel package venv clean rust soak stress audit fuzz miri mutants conformance
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -111,7 +111,10 @@ conformance: venv rust ## Run the Autobahn test suite over ws and wss (FULL=1: a
 	cargo build $(if $(FULL),--release) --locked --bin wshost
 	WSHOST=$(CURDIR)/target/$(if $(FULL),release,debug)/wshost $(BIN)/python -m pytest -s tests/conformance
 
-audit: venv rust ## Check the crates: licences, sources, and advisories where their database can be had
+mutants: rust ## Change the modules without Python bit by bit: which changes does no test notice? Needs cargo-mutants
+	scripts/mutants
+
+audit: venv rust ## Check memory (needs nightly) and the crates: licences, sources, advisories where they can be had
 	PYTHON=$(BIN)/python scripts/audit
 
 bench: venv rust ## Measure beside other servers, write docs/benchmarks.md (QUICK=1: try it)
