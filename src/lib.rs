@@ -20,7 +20,7 @@
 //! - [`websocket`] – pure: handshake, header grammar, frames, messages, deflate, close codes
 //! - [`handover`] – what goes from the server to a handler's thread
 //! - [`handlers`] – which file serves which resource: registry, watcher, reload
-//! - [`trace`] – `--trace`: the bytes of connections in a file; [`replay`] – `wshost replay`: the same again
+//! - [`trace`] – `--trace`: the bytes of connections in a file; [`replay`] – `wshost replay`: the same again; `probe` – `wshost probe`
 //! - [`patience`] – how long a peer is waited for that takes or sends nothing
 //! - [`per_process`] – values of which a forked child has its own; [`forks`] – the list of them
 //! - `platform` – what differs from one operating system to the next
@@ -48,6 +48,7 @@ pub mod panics;
 mod patience;
 pub mod per_process;
 mod platform;
+mod probe;
 pub mod program;
 pub mod python_files;
 pub mod replay;

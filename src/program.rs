@@ -19,7 +19,7 @@ use crate::handlers::{self, MainThread, Monitor, Registry};
 use crate::server::ReadyDescriptor;
 use crate::status::Status;
 use crate::wire::limits::Limits;
-use crate::{check, descriptors, logging, panics, python_files, replay, scaffold, server, shutdown};
+use crate::{check, descriptors, logging, panics, probe, python_files, replay, scaffold, server, shutdown};
 
 /// Runs the command line `args` and gives the exit code: 0, 1 for an error, 2 for wrong usage.
 ///
@@ -47,6 +47,7 @@ pub fn run(args: Vec<OsString>, start_python: impl FnOnce(Option<&Path>) -> Resu
         Invocation::New { resource, directory } => scaffold::write(&resource, &directory).map(|()| true),
         Invocation::Check(check) => start_python(python.as_deref()).and_then(|()| check::run(check)),
         Invocation::Replay(options) => replay::run(options),
+        Invocation::Probe(options) => probe::run(&options),
         Invocation::Version { .. } => start_python(python.as_deref()).and_then(|()| {
             println!("wshost {}\n{}", env!("CARGO_PKG_VERSION"), interpreter::description()?);
             Ok(true)

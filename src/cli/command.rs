@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::names::PROGRAM;
 use super::options::Options;
-use super::{replay, value};
+use super::{probe, replay, value};
 
 /// The subcommand that checks handlers.
 pub(super) const CHECK: &str = "check";
@@ -83,6 +83,7 @@ pub(super) fn command() -> Command {
         )
         .subcommand(check_command())
         .subcommand(replay::command())
+        .subcommand(probe::command())
         .subcommand(new_command())
         .disable_help_subcommand(true)
 }

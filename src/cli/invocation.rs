@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::options::Options;
+use super::probe::ProbeOptions;
 use super::replay::ReplayOptions;
 
 /// What the command line asks for.
@@ -23,6 +24,8 @@ pub enum Invocation {
     Check(CheckOptions),
     /// Have recorded connections again and compare.
     Replay(ReplayOptions),
+    /// Open a connection and close it again.
+    Probe(ProbeOptions),
     /// Write a handler and its test.
     New {
         /// The resource, without its leading slash.
@@ -56,7 +59,7 @@ impl Invocation {
             Self::Serve(options) => options.server.python.as_deref(),
             Self::Version { python } => python.as_deref(),
             Self::Check(check) => check.options.server.python.as_deref(),
-            Self::Print(_) | Self::Vendor(_) | Self::Replay(_) | Self::New { .. } => None,
+            Self::Print(_) | Self::Vendor(_) | Self::Replay(_) | Self::Probe(_) | Self::New { .. } => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! means ([`Config`](crate::config::Config)).
 //!
 //! - `options` – what can be typed; `value` – the forms of values; `command` – the whole clap command
-//! - `replay` – the command line of `wshost replay`
+//! - `replay` – the command line of `wshost replay`; `probe` – that of `wshost probe`
 //! - `parse` – from a command line to an [`Invocation`]; `names` – names cut short; `usage` – what is wrong; `explained` – in words
 //! - `config_file` – `--config`; `ini` – its form
 //! - `meaning` – what options mean; `reference` – options by pywebsocket's names
@@ -19,6 +19,7 @@ mod meaning;
 mod names;
 mod options;
 mod parse;
+mod probe;
 mod reference;
 mod replay;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use invocation::{CheckOptions, Invocation};
 pub use meaning::enter_document_root;
 pub use options::Options;
 pub use parse::parse;
+pub use probe::ProbeOptions;
 pub use reference::{Value, reference_options};
 pub use replay::{ReplayOptions, ServerUrl, Trust};
 pub use usage::UsageError;

@@ -14,7 +14,7 @@ use super::invocation::{CheckOptions, Invocation};
 use super::names::PROGRAM;
 use super::options::Options;
 use super::usage::{self, UsageError};
-use super::{config_file, names, replay};
+use super::{config_file, names, probe, replay};
 
 /// Reads a command line and the file that its `--config` names; `args[0]` is the program's name, as
 /// `std::env::args_os` gives it.
@@ -29,6 +29,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Invocation, UsageError> {
         match name.as_str() {
             CHECK => return check_options(&command, arguments),
             replay::NAME => return replay::options(&command, arguments).map(Invocation::Replay),
+            probe::NAME => return probe::options(&command, arguments).map(Invocation::Probe),
             NEW => {
                 return Ok(Invocation::New {
                     resource: arguments.remove_one("name").unwrap_or_default(),

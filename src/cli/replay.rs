@@ -48,6 +48,29 @@ pub enum Trust {
     Authorities(PathBuf),
 }
 
+impl ServerUrl {
+    /// Takes what was typed for `--ca` and `--insecure`, which `wss://` needs.
+    pub(super) fn trust(&mut self, arguments: &mut ArgMatches) -> Result<(), &'static str> {
+        if self.tls.is_some() {
+            let authorities = arguments.remove_one("ca").map(Trust::Authorities);
+            let anybody = arguments.get_flag("insecure").then_some(Trust::Anybody);
+            let trust = authorities.or(anybody);
+            self.tls = Some(trust.ok_or("wss:// needs --ca FILE, or --insecure to take any certificate")?);
+        }
+        Ok(())
+    }
+}
+
+/// `--ca` and `--insecure`: whose certificates to take.
+pub(super) fn trust_arguments() -> [Arg; 2] {
+    let ca = Arg::new("ca").long("ca").value_name("FILE").value_parser(value_parser!(PathBuf));
+    let insecure = Arg::new("insecure").long("insecure").action(ArgAction::SetTrue).conflicts_with("ca");
+    [
+        ca.help("For wss: PEM file of the CA certificates to check the server's against"),
+        insecure.help("For wss: take any certificate"),
+    ]
+}
+
 pub(super) fn command() -> Command {
     let path = |name: &'static str| Arg::new(name).value_parser(value_parser!(PathBuf)).value_name("FILE");
     let flag = |name: &'static str, help: &'static str| {
@@ -72,12 +95,7 @@ pub(super) fn command() -> Command {
         .arg(only.help("Only this connection, counted from 1 through the file"))
         .arg(flag("timing", "Keep the recorded pauses"))
         .arg(timeout.help("How long to wait for a server that says nothing, and to connect"))
-        .arg(
-            path("ca")
-                .long("ca")
-                .help("For wss: PEM file of the CA certificates to check the server's against"),
-        )
-        .arg(flag("insecure", "For wss: take any certificate").conflicts_with("ca"))
+        .args(trust_arguments())
         .args_override_self(true)
 }
 
@@ -88,14 +106,7 @@ pub(super) fn options(command: &Command, mut arguments: ArgMatches) -> Result<Re
     else {
         return Err(usage("replay needs FILE and URL"));
     };
-    if server.tls.is_some() {
-        let authorities = arguments.remove_one("ca").map(Trust::Authorities);
-        let anybody = arguments.get_flag("insecure").then_some(Trust::Anybody);
-        let trust = authorities.or(anybody);
-        server.tls = Some(
-            trust.ok_or_else(|| usage("wss:// needs --ca FILE, or --insecure to take any certificate"))?,
-        );
-    }
+    server.trust(&mut arguments).map_err(usage)?;
     Ok(ReplayOptions {
         file,
         server,
@@ -106,7 +117,7 @@ pub(super) fn options(command: &Command, mut arguments: ArgMatches) -> Result<Re
 }
 
 /// The server that a URL names.
-fn server(url: &str) -> Result<ServerUrl, &'static str> {
+pub(super) fn server(url: &str) -> Result<ServerUrl, &'static str> {
     let wrong = "must be ws://HOST:PORT or wss://HOST:PORT, such as ws://localhost:9998";
     let url: Uri = url.parse().map_err(|_| wrong)?;
     let (default_port, tls) = match url.scheme_str() {
