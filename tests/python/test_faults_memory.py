@@ -159,7 +159,7 @@ def test_no_memory_for_a_message(
                 answers.add(got := answer(client))
             assert got in (close_body(1009), str(size * MIB // len(text)).encode()), size
     assert {close_body(1009), str(4 * MIB).encode()} <= answers
-    assert "There is no memory for a message; it is closed with 1009" in server.log.text
+    server.log.wait_for("There is no memory for a message; it is closed with 1009")
     is_well(server)
 
 
@@ -351,7 +351,7 @@ def test_all_messages_together_have_a_limit(start: Start, tmp_path: Path, way: s
         for client in clients:
             client.socket.sendall(head(2, 4 * MIB) + bytes(2 * MIB))
     wait_until(lambda: is_taken(server, 8 * MIB), "the room of those that are gone")
-    assert server.log.text.count("--max-total-message-size") >= refused
+    wait_until(lambda: server.log.text.count("--max-total-message-size") >= refused, "a record for each")
     is_well(server)
 
 
