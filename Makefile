@@ -46,7 +46,7 @@ test-bench: venv rust
 	$(BIN)/python benches/run.py --quick --debug --peers wshost,tungstenite,pywebsocket3
 
 # The wheel is installed, so that what people get is what is tested. Rust comes first: building the wheel sets up
-# PyO3 in another way, and the binary must not be built again behind it.
+# PyO3 in another way, and the binary must not be built again after it.
 test-python: venv rust
 	cargo build --locked --bin wshost
 	@$(MAKE) --no-print-directory installed
@@ -61,7 +61,7 @@ test-browsers: venv rust ## Run the tests in Firefox and Chromium, where they ar
 # Faults, stops and limits once more, on what people install: the checks of a debug build hide faults, and end processes
 # that would go on.
 RELEASE_TESTS := $(wildcard tests/python/test_faults_*.py) $(patsubst %,tests/python/test_%.py,concurrency heartbeat \
-	limits listening logs memory stop trace)
+	limits listening logs memory probe reload_hindered reload_ways stop trace)
 
 test-release: venv rust test-python test-bench test-browsers ## Run the tests of faults, stops and limits on release builds
 	cargo build --release --locked --bin wshost
@@ -71,7 +71,7 @@ test-release: venv rust test-python test-bench test-browsers ## Run the tests of
 browsers: ## Install Firefox and Chromium for that, with apt; needs root
 	@scripts/browsers install
 
-# The last one: it sets up PyO3 for another Python, and everything would be built again behind it.
+# The last one: it sets up PyO3 for another Python, and everything would be built again after it.
 test-newest: venv rust test-python test-bench test-browsers test-release
 	$(BIN)/python scripts/test-pythons --newest
 

@@ -36,7 +36,7 @@ struct State {
     records: VecDeque<KeptRecord>,
     /// What their texts take.
     bytes: usize,
-    /// How many were dropped behind them.
+    /// How many were dropped after them.
     dropped: u64,
     /// How many were kept and how many given or dropped, ever.
     kept: u64,

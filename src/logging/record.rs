@@ -12,7 +12,7 @@ use time::macros::format_description;
 
 use crate::config::{LogFormat, LogLevel};
 
-/// The time of a record, as Python's `logging` writes it: local, the milliseconds behind a comma.
+/// The time of a record, as Python's `logging` writes it: local, the milliseconds after a comma.
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second],[subsecond digits:3]");
 /// What every line of a record but the first begins with; the first begins with a bracket.
@@ -79,7 +79,7 @@ impl Record<'_> {
         text
     }
 
-    /// The message and the fields. The lines behind the first are indented.
+    /// The message and the fields. The lines after the first are indented.
     pub(super) fn text_alone(&self) -> String {
         let mut text = String::new();
         push_escaped(&mut text, self.message.trim_end_matches('\n'), &format!("\n{CONTINUATION}"));

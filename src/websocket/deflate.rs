@@ -33,7 +33,7 @@ const MAX_HELD: usize = 1 << 18;
 /// Output of the inflater is grown by at most this many bytes, so that a limit bounds the memory, too.
 pub const MAX_GROWTH: usize = 1 << 18;
 
-/// What to do behind the bytes given to [`Deflater::compress`].
+/// What to do after the bytes given to [`Deflater::compress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
     /// Nothing: output may stay inside until more comes.
@@ -63,7 +63,7 @@ impl Deflater {
         }
     }
 
-    /// Starts a new stream, or one that goes on behind `context`: it may refer to its bytes.
+    /// Starts a new stream, or one that goes on after `context`: it may refer to its bytes.
     fn start_behind(&mut self, context: &[u8]) {
         self.stream.reset();
         self.unflushed = 0;
@@ -79,7 +79,7 @@ impl Deflater {
     /// Never: the compressor only refuses calls that this type does not make.
     pub fn compress(&mut self, data: &[u8], flush: Flush) -> Result<Vec<u8>, NoMemory> {
         let mut output = Vec::new();
-        // Without this call of its own, a flush of nothing right behind a flush would be taken for a repetition.
+        // Without this call of its own, a flush of nothing right after a flush would be taken for a repetition.
         self.run(data, FlushCompress::None, &mut output)?;
         self.unflushed = self.unflushed.saturating_add(data.len());
         if flush == Flush::None {
@@ -136,7 +136,7 @@ pub enum InflateError {
     NoMemory(#[from] NoMemory),
 }
 
-/// By how much output grows behind `size` bytes, when `input` more are to be inflated.
+/// By how much output grows after `size` bytes, when `input` more are to be inflated.
 fn growth(input: usize, size: usize) -> usize {
     input.saturating_mul(3).max(size).clamp(MIN_GROWTH, MAX_GROWTH)
 }
@@ -212,7 +212,7 @@ impl Inflater {
         Self { stream: StreamInflater::new(window_bits), input: Vec::new() }
     }
 
-    /// Adds input behind what was not read yet.
+    /// Adds input after what was not read yet.
     pub fn append(&mut self, data: &[u8]) -> Result<(), NoMemory> {
         memory::append(&mut self.input, data)
     }
@@ -245,7 +245,7 @@ impl Inflater {
     }
 }
 
-/// Lets `fill` put up to `size` bytes behind those of `output`; gives how many it put there.
+/// Lets `fill` put up to `size` bytes after those of `output`; gives how many it put there.
 fn extend(
     output: &mut Vec<u8>,
     size: usize,
@@ -291,7 +291,7 @@ pub struct MessageDeflater {
 }
 
 impl MessageDeflater {
-    /// A compressor with a window of 2^`window_bits` bytes, 8..=15, that forgets what was sent behind each
+    /// A compressor with a window of 2^`window_bits` bytes, 8..=15, that forgets what was sent after each
     /// message when `no_context_takeover` is set.
     #[must_use]
     pub fn new(window_bits: u8, no_context_takeover: bool) -> Self {
@@ -301,7 +301,7 @@ impl MessageDeflater {
 
     /// Compresses a message, or a fragment of one when `end` is false, to the payload of a frame.
     ///
-    /// With `bfinal` the stream ends with a final block and a `00` behind it (RFC 7692 section 7.2.3.4) and the context
+    /// With `bfinal` the stream ends with a final block and a `00` after it (RFC 7692 section 7.2.3.4) and the context
     /// is forgotten. pywebsocket: the `00` comes even when `end` is false, and nobody can inflate such a message. An error
     /// changes nothing.
     pub fn filter(&mut self, data: &[u8], end: bool, bfinal: bool) -> Result<Vec<u8>, NoMemory> {
@@ -373,7 +373,7 @@ impl MessageInflater {
         self.failed = Some(error);
     }
 
-    /// Puts more of a message behind those of its bytes that are in `output`. `true`: that is all of it.
+    /// Puts more of a message after those of its bytes that are in `output`. `true`: that is all of it.
     pub fn inflate_more(
         &mut self,
         message: &mut Inflating<'_>,

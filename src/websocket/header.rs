@@ -134,7 +134,7 @@ pub fn parse_token_list(value: &str) -> Result<Vec<String>, TokenListError> {
     }
 }
 
-/// Skips the comma behind a list's element and the white space around it; `None` at the end, the character in the
+/// Skips the comma after a list's element and the white space around it; `None` at the end, the character in the
 /// comma's place as error.
 fn next_element(chars: &[char], head: usize) -> Result<Option<usize>, char> {
     let head = consume_lwses(chars, head);
@@ -157,13 +157,13 @@ pub struct Extension {
 /// A list of extensions that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ExtensionError {
-    /// No token behind a semicolon.
+    /// No token after a semicolon.
     #[error("Failed to parse parameter for '{extension}': No valid parameter name found")]
     NoParameterName {
         /// The extension whose parameter it is.
         extension: String,
     },
-    /// Neither a token nor a quoted string behind an equals sign.
+    /// Neither a token nor a quoted string after an equals sign.
     #[error(
         "Failed to parse parameter for '{extension}': \
          No valid parameter value found on the right-hand side of parameter '{parameter}'"
@@ -209,7 +209,7 @@ pub fn parse_extensions(value: &str) -> Result<Vec<Extension>, ExtensionError> {
     }
 }
 
-/// Reads the parameters of the extension `name` from behind its name; gives the index behind the last one.
+/// Reads the parameters of the extension `name` from after its name; gives the index after the last one.
 fn parse_parameters(
     chars: &[char],
     mut head: usize,

@@ -31,7 +31,7 @@ pub fn ask(size: usize) -> Result<(), NoMemory> {
     Ok(())
 }
 
-/// Makes room for `more` bytes behind `bytes`, and for some of what may follow.
+/// Makes room for `more` bytes after `bytes`, and for some of what may follow.
 pub fn reserve(bytes: &mut Vec<u8>, more: usize) -> Result<(), NoMemory> {
     if bytes.capacity() - bytes.len() >= more {
         return Ok(());
@@ -40,13 +40,13 @@ pub fn reserve(bytes: &mut Vec<u8>, more: usize) -> Result<(), NoMemory> {
     bytes.try_reserve(more).map_err(|_| NoMemory)
 }
 
-/// Makes room for `more` bytes behind `bytes`, and for nothing else.
+/// Makes room for `more` bytes after `bytes`, and for nothing else.
 pub fn reserve_exact(bytes: &mut Vec<u8>, more: usize) -> Result<(), NoMemory> {
     ask(more)?;
     bytes.try_reserve_exact(more).map_err(|_| NoMemory)
 }
 
-/// Puts `more` behind `bytes`.
+/// Puts `more` after `bytes`.
 pub fn append(bytes: &mut Vec<u8>, more: &[u8]) -> Result<(), NoMemory> {
     reserve(bytes, more.len())?;
     bytes.extend_from_slice(more);

@@ -20,7 +20,7 @@ pub struct Heartbeat {
     config: PingConfig,
     /// Whether a ping is out that nothing has come after.
     is_asked: AtomicBool,
-    /// Whether our close frame goes out: nothing is sent behind it.
+    /// Whether our close frame goes out: nothing is sent after it.
     is_closing: AtomicBool,
 }
 

@@ -49,7 +49,7 @@ pub struct Socket {
     /// Whether nobody waits for the peer any more.
     is_cut: AtomicBool,
     unread: Mutex<BytesMut>,
-    /// How many bytes of a frame that was refused are still to come; the next frame is behind them. Changed with
+    /// How many bytes of a frame that was refused are still to come; the next frame is after them. Changed with
     /// `unread` locked only.
     refused: AtomicU64,
     writing: Mutex<()>,

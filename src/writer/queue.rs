@@ -82,7 +82,7 @@ struct State {
     bytes: usize,
     /// It was full, and is not half empty yet.
     is_dropping: bool,
-    /// How many were dropped behind those that wait.
+    /// How many were dropped after those that wait.
     dropped: u64,
     /// How many records were put in, and how many are done with.
     put: u64,
@@ -240,7 +240,7 @@ impl Shared {
         self.hurry.notify_one();
     }
 
-    /// Waits until all that was put in before is done with; not behind `end`, and not for a write that stands still.
+    /// Waits until all that was put in before is done with; not after `end`, and not for a write that stands still.
     fn flush(&self, end: Instant) {
         let mut state = self.state.lock();
         if state.dropped > 0 {

@@ -174,7 +174,7 @@ impl<'py> Growing<'py> {
         Self { py, object: None, is_text, is_ascii: true, filled: 0, size: 0 }
     }
 
-    /// Makes room for `more` bytes behind those that are there. An error loses them.
+    /// Makes room for `more` bytes after those that are there. An error loses them.
     fn grow(&mut self, more: usize) -> Result<(), NoMemory> {
         memory::ask(more)?;
         self.resize(self.filled.checked_add(more).ok_or(NoMemory)?)
@@ -224,7 +224,7 @@ impl<'py> Growing<'py> {
         }
     }
 
-    /// The memory behind the bytes that are there.
+    /// The memory after the bytes that are there.
     fn room(&mut self) -> &mut [MaybeUninit<u8>] {
         let filled = self.filled;
         &mut self.memory()[filled..]

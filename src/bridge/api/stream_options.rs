@@ -15,7 +15,7 @@ pub(crate) enum Filters {
     IncomingFrame,
     /// Of messages that are sent, before the frame filters.
     OutgoingMessage,
-    /// Of messages that come, behind the frame filters.
+    /// Of messages that come, after the frame filters.
     IncomingMessage,
 }
 
@@ -33,7 +33,7 @@ impl Filters {
 /// The three switches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Switch {
-    /// Text is encoded as UTF-8 behind the filters.
+    /// Text is encoded as UTF-8 after the filters.
     EncodeText,
     /// Frames that are sent are masked.
     MaskSend,
@@ -157,7 +157,7 @@ impl StreamOptions {
         self.set_list(Filters::IncomingMessage, value);
     }
 
-    /// Whether text is encoded as UTF-8 behind the filters. At first it is.
+    /// Whether text is encoded as UTF-8 after the filters. At first it is.
     #[getter]
     fn encode_text_message_to_utf8(&self, py: Python<'_>) -> Py<PyAny> {
         self.switch(py, Switch::EncodeText)

@@ -167,7 +167,7 @@ fn depends_on(py: Python<'_>, path: &Path, source: Option<Bound<'_, PyAny>>, fai
     logged(py, &what, ask()).unwrap_or_default()
 }
 
-/// The value; or `None`, and the error in the log behind `what`.
+/// The value; or `None`, and the error in the log after `what`.
 fn logged<T>(py: Python<'_>, what: &str, result: PyResult<T>) -> Option<T> {
     result.map_err(|error| LOG.log(py, Level::Error, || format!("{what}\n{}", traceback(py, &error)))).ok()
 }
@@ -197,7 +197,7 @@ pub fn source_handler_file(handler_definition: Bound<'_, PyAny>) -> PyResult<Sui
     })
 }
 
-/// A handler file's code failed: the reference's words, the traceback behind them in the same text.
+/// A handler file's code failed: the reference's words, the traceback after them in the same text.
 fn sourcing_failed(py: Python<'_>, error: &PyErr) -> LoadError {
     let text = one_line(py, error);
     let help = if MAIN_THREAD_ONLY.iter().any(|said| text.contains(said)) { MAIN_THREAD_HELP } else { "" };
@@ -228,7 +228,7 @@ fn modules(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 /// What the module of a handler file is called.
 fn module_name(path: &Path) -> String {
     let stem = path.with_extension("");
-    // Without dots: behind one, Python looks for a package to import the module from.
+    // Without dots: after one, Python looks for a package to import the module from.
     format!("wsh_handlers:{}", stem.to_string_lossy().replace('%', "%25").replace('.', "%2E"))
 }
 

@@ -16,7 +16,7 @@ const PYTHON2: &str = "wshost._python2";
 pub(crate) enum Conversion<'py> {
     /// The file's text in Python 3.
     Converted(Bound<'py, PyAny>),
-    /// It cannot be converted; this belongs behind its error.
+    /// It cannot be converted; this belongs after its error.
     Hint(String),
 }
 

@@ -183,7 +183,7 @@ pub fn hand_over(py: Python<'_>) -> PyResult<()> {
     keep_log(py)
 }
 
-/// Waits until `logging` has what was kept before this call, so that what a handler logs stands behind it. Not for
+/// Waits until `logging` has what was kept before this call, so that what a handler logs stands after it. Not for
 /// longer than a second, and not for a log handler that takes longer already: it may wait for ever.
 pub fn settle(py: Python<'_>) {
     if logging::is_keeping() && !logging::is_settled() {

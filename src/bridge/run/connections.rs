@@ -302,7 +302,7 @@ fn takes_turn_to_close(py: Python<'_>, request: &Py<PyAny>) -> PyResult<bool> {
     Ok(!is_closing)
 }
 
-/// Sends close frames; where a handler is sending, behind what it sends, if that ends in `time`.
+/// Sends close frames; where a handler is sending, after what it sends, if that ends in `time`.
 fn say_goodbye(mut unsent: Vec<Arc<Socket>>, time: Duration) {
     let frame = close_frame(GOING_AWAY);
     let deadline = deadline::after(time);

@@ -213,7 +213,7 @@ impl Task {
     }
 
     /// The opening handshake: the request and its dispatcher, or `None` when the peer was refused. What it needs is
-    /// gone behind it, so that an idle connection does not keep the request's head twice.
+    /// gone after it, so that an idle connection does not keep the request's head twice.
     #[inline(never)]
     #[expect(clippy::boxed_local, reason = "out of its box it would take room on this thread's stack")]
     fn shake_hands(

@@ -20,7 +20,7 @@ use crate::wire::transport::Duplex;
 /// How much memory a payload gets before its bytes arrive. A peer that announces 2^62 bytes costs no more.
 const PAYLOAD_RESERVE: usize = 1 << 20;
 
-/// How much of a payload is read at once: what has come is counted behind each read.
+/// How much of a payload is read at once: what has come is counted after each read.
 const MAX_READ: usize = 1 << 20;
 
 /// A frame whose header was read. Nobody else reads from the socket while it lives.
@@ -52,7 +52,7 @@ impl<'a> OpenFrame<'a> {
         &self.socket.limits
     }
 
-    /// Gives the frame up: nobody wants what is still to come of it. The next frame is behind that.
+    /// Gives the frame up: nobody wants what is still to come of it. The next frame is after that.
     pub fn refuse(&self) {
         let come = self.done.max(self.held) as u64;
         self.socket.refused.store(self.header.payload_length - come, Ordering::Relaxed);
@@ -88,7 +88,7 @@ impl<'a> OpenFrame<'a> {
 
     /// Fills `room` with the next bytes of the payload, those that are in `buffer` and those that are still to come, and
     /// takes the mask off. Waits for them. With `text`, what came of the message before, bytes that are no UTF-8 end it
-    /// before those behind them are waited for: `false` beside what has come.
+    /// before those after them are waited for: `false` beside what has come.
     pub fn fill<'p>(
         &mut self,
         buffer: &[u8; READ_AHEAD],

@@ -106,7 +106,7 @@ impl Socket {
         self.read_alive(stream, wanted, || stream.read(buffer))
     }
 
-    /// Waits until there is something to read, behind a read that found nothing. A peer that stays silent is asked
+    /// Waits until there is something to read, after a read that found nothing. A peer that stays silent is asked
     /// whether it is there, if that is wanted.
     fn wait_for_more(&self, stream: &Duplex, wanted: u64) -> Result<(), FrameReadError> {
         self.wait_or_ask(stream).map_err(|source| FrameReadError::Io { wanted, source })
@@ -137,7 +137,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits for the next frame behind a [`begin_frame`](Self::begin_frame) that found none, with as little memory as
+    /// Waits for the next frame after a [`begin_frame`](Self::begin_frame) that found none, with as little memory as
     /// it takes: the thread gives back what its stack has below the caller.
     pub fn rest(&self) -> Result<(), FrameReadError> {
         let stream = self.open().map_err(|source| FrameReadError::Io { wanted: 1, source })?;
@@ -353,7 +353,7 @@ fn read_bytes(stream: &Duplex, unread: &mut BytesMut, length: u64) -> Result<Vec
         match stream.read_whole(&mut bytes.spare_capacity_mut()[..size]) {
             Err(error) => wait_out(stream, error).map_err(|source| FrameReadError::Io { wanted, source })?,
             Ok(0) => return Err(FrameReadError::Eof { wanted }),
-            // SAFETY: so many were written behind those that there are.
+            // SAFETY: so many were written after those that there are.
             Ok(count) => unsafe { bytes.set_len(bytes.len() + count) },
         }
     }

@@ -82,7 +82,7 @@ impl Socket {
         self.write_from(0, head, body)
     }
 
-    /// Writes what is behind the first `written` bytes. The caller has its turn to write.
+    /// Writes what is after the first `written` bytes. The caller has its turn to write.
     fn write_from(&self, written: usize, head: &[u8], body: &[u8]) -> io::Result<()> {
         let stream = self.open()?;
         let _waiting = self.counters.writing();
