@@ -144,10 +144,12 @@ mod _native {
         parse_window_bits,
     };
     #[pymodule_export]
+    use crate::bridge::api::frame_reading::parse_frame;
+    #[pymodule_export]
     use crate::bridge::api::frames::{
         FragmentedFrameBuilder, Frame, create_binary_frame, create_close_frame,
         create_closing_handshake_body, create_header, create_length_header, create_ping_frame,
-        create_pong_frame, create_text_frame, parse_frame,
+        create_pong_frame, create_text_frame,
     };
     #[pymodule_export]
     use crate::bridge::api::handshake::{Handshaker, HandshakerBase, do_handshake};

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import IO, Any, Optional, Protocol, Union
 
 import pytest
@@ -390,6 +390,18 @@ def handler(body: str, handshake: str = "pass", before: str = "") -> str:
         textwrap.dedent(before)
         + f"\n\ndef web_socket_do_extra_handshake(request):\n{block(handshake)}\n"
         + f"\n\ndef web_socket_transfer_data(request):\n{block(body)}\n"
+    )
+
+
+def program_options(root: Path, **more: Any) -> SimpleNamespace:
+    """What `WebSocketServer` takes in a program: the handlers and files of `root`, on a free port."""
+    return SimpleNamespace(
+        server_host="127.0.0.1",
+        port=0,
+        websock_handlers=str(root),
+        document_root=str(root),
+        use_tls=False,
+        **more,
     )
 
 

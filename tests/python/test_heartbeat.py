@@ -15,6 +15,7 @@ from serving import (
     client_frame,
     close_body,
     handler,
+    program_options,
     wait_until,
     write,
 )
@@ -203,21 +204,10 @@ def test_off_by_default(start: Start, tmp_path: Path) -> None:
 
 def test_in_a_program_of_ones_own(tmp_path: Path) -> None:
     pytest.importorskip("wshost")
-    from types import SimpleNamespace
-
     from pywebsocket3.standalone import WebSocketServer
 
     write(tmp_path, "a_wsh.py", SOURCE)
-    options = SimpleNamespace(
-        server_host="127.0.0.1",
-        port=0,
-        websock_handlers=str(tmp_path),
-        document_root=str(tmp_path),
-        use_tls=False,
-        ping_interval=0.05,
-        ping_timeout=0.2,
-    )
-    server = WebSocketServer(options)
+    server = WebSocketServer(program_options(tmp_path, ping_interval=0.05, ping_timeout=0.2))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -9,7 +9,18 @@ import zlib
 from pathlib import Path
 
 import pytest
-from serving import ECHO, SECONDS, RawClient, Start, client_frame, close_body, handler, wait_until, write
+from serving import (
+    ECHO,
+    SECONDS,
+    RawClient,
+    Start,
+    client_frame,
+    close_body,
+    handler,
+    program_options,
+    wait_until,
+    write,
+)
 
 HUGE = (1 << 62).to_bytes(8, "big")
 
@@ -61,8 +72,6 @@ def test_a_handler_can_go_on_behind_a_message_that_was_too_big(start: Start, tmp
 @pytest.mark.parametrize("extension", [None, "permessage-deflate"])
 def test_each_server_of_a_program_has_its_own_limits(tmp_path: Path, extension: str | None) -> None:
     pytest.importorskip("wshost")
-    from types import SimpleNamespace
-
     from pywebsocket3.standalone import WebSocketServer
 
     write(tmp_path, "echo_wsh.py", ECHO)
@@ -74,15 +83,7 @@ def test_each_server_of_a_program_has_its_own_limits(tmp_path: Path, extension: 
     with contextlib.ExitStack() as stack:
 
         def serve(**limits: int) -> int:
-            options = SimpleNamespace(
-                server_host="127.0.0.1",
-                port=0,
-                websock_handlers=str(tmp_path),
-                document_root=str(tmp_path),
-                use_tls=False,
-                **limits,
-            )
-            server = WebSocketServer(options)
+            server = WebSocketServer(program_options(tmp_path, **limits))
             stack.callback(server.server_close)
             thread = threading.Thread(target=server.serve_forever)
             thread.start()

@@ -1,6 +1,7 @@
 //! What handlers see, under pywebsocket3's names.
 //!
-//! - [`request`], [`connection`], [`stream`] (with [`stream_options`]), [`frames`], [`util`], [`header_util`]
+//! - [`request`], [`connection`], [`stream`] (with [`stream_options`]), [`frames`], `frame_reading`, [`util`],
+//!   [`header_util`]
 //! - [`handshake`] and [`handshake_checks`] – the opening handshake; [`extensions`], [`extension_parameters`] and
 //!   [`deflate_framer`] – what it negotiates; `deflation` – the state behind that
 //! - `payload` – a message from the socket into the object that the handler gets
@@ -10,6 +11,7 @@ pub mod deflate_framer;
 mod deflation;
 pub mod extension_parameters;
 pub mod extensions;
+pub(crate) mod frame_reading;
 pub mod frames;
 pub mod handshake;
 pub mod handshake_checks;

@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::bridge::api::connection::Connection;
+use crate::bridge::api::frame_reading;
 use crate::bridge::api::frames::{self, Fragmenter, Frame, control_frame, create_closing_handshake_body};
 use crate::bridge::api::stream_options::{self, Filters, Switch};
 use crate::bridge::python::cached::intern;
@@ -219,7 +220,7 @@ impl Stream {
 
     /// The next frame as `(opcode, payload, fin, rsv1, rsv2, rsv3)`: no filters, no replies.
     fn _receive_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        frames::frame_tuple(py, &self.read_frame(py)?)
+        frame_reading::frame_tuple(py, &self.read_frame(py)?)
     }
 
     /// The next frame as a `Frame`: no filters, no replies.

@@ -8,6 +8,7 @@ use pyo3::types::PyTuple;
 
 use crate::bridge::api::connection::Connection;
 use crate::bridge::api::deflate_framer::{self, DeflateFramer};
+use crate::bridge::api::frame_reading;
 use crate::bridge::api::frames::{self, Frame};
 use crate::bridge::api::payload;
 use crate::bridge::api::stream::received::{Next, Taken};
@@ -51,7 +52,7 @@ impl Stream {
         match error {
             FrameReadError::Eof { wanted } => Self::closed_by_peer(connection, wanted),
             FrameReadError::Io { wanted, source } => Self::broken(py, wanted, &os_error(py, &source)),
-            FrameReadError::Refused(refusal) => frames::refused(py, refusal),
+            FrameReadError::Refused(refusal) => frame_reading::refused(py, refusal),
             FrameReadError::NotUtf8(text) => not_utf8(py, &text),
             FrameReadError::NoMemory => refusals::no_memory(py),
             FrameReadError::TotalExceeded(error) => refusals::total_exceeded(py, error),
@@ -91,7 +92,7 @@ impl Stream {
     /// Says, at FINE, that a frame is waited for.
     fn report_wanted(&self, py: Python<'_>) {
         if self.fine {
-            LOG.log(py, Level::Fine, || frames::FRAME_WANTED.to_owned());
+            LOG.log(py, Level::Fine, || frame_reading::FRAME_WANTED.to_owned());
         }
     }
 
@@ -110,9 +111,9 @@ impl Stream {
                 .map_err(|error| Self::read_error(&connection, error))?
         } else {
             let mut receive = |length| Self::read_exactly(&connection, length);
-            frames::receive_frame(py, &mut receive, masked)?
+            frame_reading::receive_frame(py, &mut receive, masked)?
         };
-        frames::report_header(py, &frame.header, self.fine, |level, text| LOG.log(py, level, || text));
+        frame_reading::report_header(py, &frame.header, self.fine, |level, text| LOG.log(py, level, || text));
         Ok(frame)
     }
 
@@ -210,7 +211,7 @@ impl Stream {
             let raw = detached(py, || frame.into_raw(&buffer, text));
             Next::Frame(raw.map_err(|error| self.with_open_text(&connection, error))?)
         };
-        frames::report_header(py, &header, self.fine, |level, text| LOG.log(py, level, || text));
+        frame_reading::report_header(py, &header, self.fine, |level, text| LOG.log(py, level, || text));
         Ok(Some(next))
     }
 
